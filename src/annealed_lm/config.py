@@ -1,0 +1,281 @@
+"""params.yaml as typed, frozen values. There are no defaults here: params.yaml states the whole run."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML, YAMLError
+
+from annealed_lm.annealing import T_SCHEDULES
+from annealed_lm.errors import InputError
+from annealed_lm.noise_schedules import NOISE_SCHEDULES
+
+
+def one_of(names: dict[str, Any]) -> AfterValidator:
+    """A validator that accepts the names of a registry and suggests the nearest one for any other."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise PydanticCustomError(
+                "unknown_name", "{reason}", {"reason": f"is not one of {', '.join(names)}{nearest(name, list(names))}"}
+            )
+        return name
+
+    return AfterValidator(check)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Optimizer = Literal["adamw", "lion", "muon"]
+DatasetName = Literal["restaurants", "e2e", "roc", "text"]
+Tokenizer = Literal["word", "bpe"]
+DecodingStrategy = Literal["greedy", "beam", "nucleus"]
+LearningRateSchedule = Literal[
+    "constant",
+    "constant_with_warmup",
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "inverse_sqrt",
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class FetchPretrained(Section):
+    autoencoder_name: str | None
+    autoencoder_revision: Revision | None
+
+
+class PrepareData(Section):
+    seed: Seed
+    split: Literal["official", "random"]
+    train_texts: PositiveInt
+    valid_texts: PositiveInt
+    test_texts: PositiveInt
+    max_words: PositiveInt
+    duplicates: Literal["drop", "keep"]
+    other_scripts: Literal["drop", "keep"]
+
+
+class TrainAutoencoder(Section):
+    seed: Seed
+    initialisation: Literal["scratch", "pretrained"]
+    latent_layout: Literal["compressed", "per_token"]
+    num_latents: PositiveInt
+    latent_dim: PositiveInt
+    tokenizer: Tokenizer
+    vocab_size: Annotated[int, Field(ge=16)]
+    max_tokens: Annotated[int, Field(ge=4)]
+    d_model: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    resampler_layers: PositiveInt
+    reconstruction_layers: NonNegativeInt
+    token_dropout: OpenShare
+    latent_noise: OpenShare
+    num_train_steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    lr_warmup_steps: NonNegativeInt
+    weight_decay: NonNegativeFloat
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "TrainAutoencoder":
+        return require_divisible(self, "d_model", "heads")
+
+
+class EncodeLatents(Section):
+    batch_size: PositiveInt
+
+
+class TrainLanguageModel(Section):
+    seed: Seed
+    tokenizer: Tokenizer
+    vocab_size: Annotated[int, Field(ge=16)]
+    max_tokens: Annotated[int, Field(ge=4)]
+    d_model: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    num_train_steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "TrainLanguageModel":
+        return require_divisible(self, "d_model", "heads")
+
+
+class PrepareReferences(Section):
+    seed: Seed
+    mauve_scaling: PositiveFloat
+    mauve_seeds: PositiveInt
+
+
+class TrainDiffusion(Section):
+    start_fraction: Annotated[float, Field(gt=0, le=1)]
+    anneal_fraction: Share
+    timesteps: PositiveInt
+    noise_schedule: Annotated[str, one_of(NOISE_SCHEDULES)]
+    tan_d: PositiveFloat
+    objective: Literal["pred_x0", "pred_noise", "pred_v"]
+    loss_type: Literal["l1", "l2", "smooth_l1"]
+    self_condition: Share
+    normalize_latent: bool
+    scale_shift: bool
+    tx_dim: PositiveInt
+    tx_depth: PositiveInt
+    tx_heads: PositiveInt
+    dropout: OpenShare
+    num_train_steps: PositiveInt
+    train_batch_size: PositiveInt
+    gradient_accumulation_steps: PositiveInt
+    learning_rate: PositiveFloat
+    lr_schedule: LearningRateSchedule
+    lr_warmup_steps: NonNegativeInt
+    adam_beta1: OpenShare
+    adam_beta2: OpenShare
+    adam_weight_decay: NonNegativeFloat
+    max_grad_norm: PositiveFloat
+    ema_decay: OpenShare
+    ema_power: PositiveFloat
+    mixed_precision: Literal["no", "bf16", "fp16"]
+    log_every: PositiveInt
+    validate_every: PositiveInt
+    checkpoint_every: PositiveInt
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "TrainDiffusion":
+        return require_divisible(self, "tx_dim", "tx_heads")
+
+
+class SampleTexts(Section):
+    seed: Seed
+    num_samples: Annotated[int, Field(ge=20)]  # MAUVE clusters num_samples / 10 buckets
+    batch_size: PositiveInt
+    sampling_timesteps: PositiveInt
+    ddim_sampling_eta: Share
+    strategies: Annotated[list[DecodingStrategy], Field(min_length=1)]
+    num_beams: PositiveInt
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    min_length: NonNegativeInt
+    no_repeat_ngram_size: NonNegativeInt
+    repetition_penalty: PositiveFloat
+
+
+class Config(Section):
+    """The whole of params.yaml; each section belongs to the stage of its name."""
+
+    T_schedule: Annotated[str, one_of(T_SCHEDULES)]
+    power: PositiveFloat
+    optimizer: Optimizer
+    random_seed: Seed
+    dataset_name: DatasetName
+    fetch_pretrained: FetchPretrained
+    prepare_data: PrepareData
+    train_autoencoder: TrainAutoencoder
+    encode_latents: EncodeLatents
+    train_language_model: TrainLanguageModel
+    prepare_references: PrepareReferences
+    train_diffusion: TrainDiffusion
+    sample_texts: SampleTexts
+
+    @model_validator(mode="after")
+    def sampling_fits_training(self) -> "Config":
+        steps, timesteps = self.sample_texts.sampling_timesteps, self.train_diffusion.timesteps
+        if steps > timesteps:
+            raise contradiction(f"sample_texts.sampling_timesteps = {steps} is more than train_diffusion.timesteps = {timesteps}")
+        return self
+
+    @model_validator(mode="after")
+    def pretrained_has_a_name(self) -> "Config":
+        fetch = self.fetch_pretrained
+        if self.train_autoencoder.initialisation == "pretrained" and fetch.autoencoder_name is None:
+            raise contradiction(
+                "train_autoencoder.initialisation = pretrained needs fetch_pretrained.autoencoder_name, which is null"
+            )
+        return self
+
+
+def contradiction(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{reason}", {"reason": sentence})
+
+
+def require_divisible(section: S, width: str, heads: str) -> S:
+    if getattr(section, width) % getattr(section, heads):
+        raise contradiction(f"{width} = {getattr(section, width)} is not a multiple of {heads} = {getattr(section, heads)}")
+    return section
+
+
+def known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section that holds the key at `location`."""
+    model: Any = Config
+    for name in location[:-1]:
+        model = model.model_fields[name].annotation
+    return list(model.model_fields)
+
+
+def sentence(error: ErrorDetails, source: str) -> str:
+    """One finding of pydantic as: file: key = value what is allowed."""
+    key = ".".join(str(part) for part in error["loc"])
+    where = f"{source}: {key}" if key else source
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{where} is not a known key{nearest(str(error['loc'][-1]), known_keys(error['loc']))}"
+        case "missing":
+            return f"{where} is missing"
+        case "contradiction":
+            return f"{where}: {error['msg']}"
+        case "unknown_name":
+            return f"{where} = {error['input']} {error['msg']}"
+    allowed = error["msg"].removeprefix("Input ").replace("input ", "")
+    return f"{where} = {error['input']!r}: it {allowed}"
+
+
+def parse_config(values: Any, source: str = "params.yaml") -> Config:
+    """Check `values` against the schema.
+
+    Raises:
+        InputError: naming every key that is unknown, missing, mistyped or out of range, and what is allowed.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(sentence(each, source) for each in error.errors())) from error
+
+
+def load_config(path: Path) -> Config:
+    """Read params.yaml as DVC does (YAML 1.2: 1e-5 is a number, no is a string).
+
+    Raises:
+        InputError: the file is absent, not YAML, or does not fit the schema.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is not there; stages run from the project's root") from error
+    except YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return parse_config(values, path.name)
+
+
+OPTIMIZER_NAMES: tuple[str, ...] = get_args(Optimizer)

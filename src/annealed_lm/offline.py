@@ -1,0 +1,10 @@
+"""Keep the model libraries off the network. Import it before them: they read these settings when they are imported.
+
+Only the stage fetch_pretrained may go online; every other stage reads local folders.
+"""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library warns when a process forks after using its threads
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading a local file is no download; our own bars say what takes time
