@@ -1,0 +1,102 @@
+"""Annealing the diffusion range: how far up the noise levels training may draw its timesteps, by training step.
+
+To add a T schedule, write one function here and name it in `T_SCHEDULES`; the command line, the checks, the plots and
+the tests find it there.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+Shape = Callable[[float, float], float]
+"""(progress in [0, 1], power) -> share in [0, 1] of the way from the start of the range to the whole of it."""
+
+
+def normal(progress: float, power: float) -> float:
+    """No annealing: the whole range from the first step."""
+    return 1.0
+
+
+def linear(progress: float, power: float) -> float:
+    return progress
+
+
+def polynomial(progress: float, power: float) -> float:
+    return float(progress**power)
+
+
+def cosine(progress: float, power: float) -> float:
+    # Not 0.5 * (1 - cos): the algebraic twin truncates to another integer at some T.
+    return 1 - 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def unsmooth(progress: float, power: float) -> float:
+    """Four equal stages, each one quarter of the way further; the last holds until the end of annealing."""
+    return max(math.ceil(4 * progress) - 1, 0) / 4
+
+
+T_SCHEDULES: dict[str, Shape] = {
+    "normal": normal,
+    "linear": linear,
+    "cosine": cosine,
+    "polynomial": polynomial,
+    "unsmooth": unsmooth,
+}
+
+
+@dataclass(frozen=True)
+class DiffusionRange:
+    """T_now as a pure function of the training step, so that resuming needs no state.
+
+    Attributes:
+        T_schedule: a name in `T_SCHEDULES`.
+        total_steps: N, the training steps.
+        timesteps: T, the whole range.
+        power: exponent of `polynomial`, > 0.
+        start_fraction: T_now at the first step as a share of T, in (0, 1].
+        anneal_fraction: share of N after which T_now is T, in [0, 1].
+    """
+
+    T_schedule: str
+    total_steps: int
+    timesteps: int
+    power: float = 2
+    start_fraction: float = 0.2
+    anneal_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.T_schedule not in T_SCHEDULES:
+            raise ValueError(f"T_schedule {self.T_schedule!r} is not one of {', '.join(T_SCHEDULES)}")
+
+    @property
+    def anneal_steps(self) -> int:
+        """m = floor(N * anneal_fraction), with the fraction read as the decimal that the user wrote."""
+        return math.floor(self.total_steps * Fraction(str(self.anneal_fraction)))
+
+    def max_timestep(self, step: int) -> int:
+        """T_now at `step` (0-based), in [1, T]: training draws t from {0, ..., T_now - 1}.
+
+        T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); T after step m.
+        """
+        if step > self.anneal_steps or self.anneal_steps == 0:
+            return self.timesteps
+        share = T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
+        start = self.timesteps * Fraction(str(self.start_fraction))
+        if self.T_schedule == "unsmooth":  # its stages are shares of T itself: truncated once, not twice
+            return max(int(start + Fraction(share) * (self.timesteps - start)), 1)
+        first = math.floor(start)
+        return max(int(first + share * (self.timesteps - first)), 1)
+
+
+def diffusion_range(
+    T_schedule: str,
+    step: int,
+    total_steps: int,
+    timesteps: int,
+    power: float = 2,
+    start_fraction: float = 0.2,
+    anneal_fraction: float = 0.5,
+) -> int:
+    """T_now at `step`: see `DiffusionRange`, of which this is the one-line form."""
+    return DiffusionRange(T_schedule, total_steps, timesteps, power, start_fraction, anneal_fraction).max_timestep(step)
