@@ -1,0 +1,45 @@
+"""data/corpus -> data/prepared/{train,valid,test}.jsonl, statistics.json."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from annealed_lm.config import load_config
+from annealed_lm.corpora import SPLITS, Preparation, prepare_corpus
+from annealed_lm.errors import one_sentence_errors
+from annealed_lm.files import atomic_path, write_json, write_jsonl
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_config(args.params)
+
+    preparation = Preparation(
+        seed=config.prepare_data.seed,
+        split=config.prepare_data.split,
+        train_texts=config.prepare_data.train_texts,
+        valid_texts=config.prepare_data.valid_texts,
+        test_texts=config.prepare_data.test_texts,
+        max_words=config.prepare_data.max_words,
+        duplicates=config.prepare_data.duplicates,
+        other_scripts=config.prepare_data.other_scripts,
+    )
+    splits, statistics = prepare_corpus(config.dataset_name, args.corpus, preparation)
+    with atomic_path(args.out) as partial:
+        partial.mkdir()
+        fingerprint = hashlib.sha256()
+        for name in SPLITS:
+            path = partial / f"{name}.jsonl"
+            write_jsonl(path, ({"text": text} for text in splits[name]))
+            fingerprint.update(path.read_bytes())
+        described = {"dataset_name": config.dataset_name, "fingerprint": fingerprint.hexdigest(), **statistics}
+        write_json(partial / "statistics.json", described)
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()
