@@ -1,0 +1,115 @@
+"""Latents to texts with the autoencoder's decoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.modeling_outputs import BaseModelOutput
+
+from annealed_lm.autoencoder import Autoencoder, normalise_vectors
+from annealed_lm.seeds import generator
+
+STRATEGIES = ("greedy", "beam", "nucleus")
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """Attributes: `num_beams` of beam; `top_p` of nucleus (Holtzman et al. 2020, arXiv 1904.09751); the others of every strategy,
+    in tokens, as transformers defines them."""
+
+    num_beams: int
+    top_p: float
+    min_length: int
+    no_repeat_ngram_size: int
+    repetition_penalty: float
+
+
+class NucleusChoice(LogitsProcessor):
+    """Leaves each text one token, drawn from its nucleus with a uniform of its own, so that a text's draws do not depend on
+    the batch that it stands in.
+
+    Args:
+        top_p: mass of the nucleus.
+        uniforms: [batch, tokens], one for each token to be written.
+    """
+
+    def __init__(self, top_p: float, uniforms: Tensor) -> None:
+        self.top_p = top_p
+        self.uniforms = uniforms
+        self.written = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        probabilities, tokens = scores.float().softmax(-1).sort(dim=-1, descending=True)
+        before = probabilities.cumsum(-1) - probabilities
+        kept = torch.where(before < self.top_p, probabilities, 0.0)  # the smallest set whose mass reaches top_p
+        cumulated = kept.cumsum(-1)
+        threshold = self.uniforms[:, self.written, None] * cumulated[:, -1:]
+        rank = (cumulated <= threshold).sum(-1, keepdim=True)
+        self.written += 1
+        return torch.full_like(scores, float("-inf")).scatter(1, tokens.gather(1, rank), 0.0)
+
+
+def text_uniforms(indices: Sequence[int], tokens: int, seed: int) -> Tensor:
+    """Uniforms [batch, tokens]; row of text i depends on (seed, i) only."""
+    return torch.stack([torch.rand(tokens, generator=generator("cpu", seed, "token", index)) for index in indices])
+
+
+def generation_config(autoencoder: Autoencoder, strategy: str, settings: DecodingSettings) -> GenerationConfig:
+    """What transformers' generate is told; the model's own generation settings are not consulted."""
+    config = autoencoder.bart.config
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=settings.num_beams if strategy == "beam" else 1,
+        max_length=autoencoder.settings.max_tokens,
+        min_length=settings.min_length,
+        no_repeat_ngram_size=settings.no_repeat_ngram_size,
+        repetition_penalty=settings.repetition_penalty,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
+        forced_bos_token_id=getattr(config, "forced_bos_token_id", None),
+    )
+
+
+@torch.inference_mode()
+def decode_latents(
+    autoencoder: Autoencoder,
+    latents: Sequence[npt.NDArray[np.float32]],
+    strategy: str,
+    settings: DecodingSettings,
+    seed: int,
+    batch_size: int,
+) -> list[str]:
+    """One text for each array [length, latent_dim]; an empty text stays in its place. Text i depends on latents i and (seed, i).
+
+    Args:
+        strategy: a name in `STRATEGIES`; only nucleus draws random numbers.
+    """
+    device = autoencoder.bart.device
+    config = generation_config(autoencoder, strategy, settings)
+    order = sorted(range(len(latents)), key=lambda i: len(latents[i]))
+    texts: dict[int, str] = {}
+    for start in tqdm(range(0, len(order), batch_size), desc=f"decoding ({strategy})", disable=None):
+        indices = order[start : start + batch_size]
+        rows = [torch.from_numpy(latents[i]) for i in indices]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        mask = torch.arange(padded.shape[1], device=device) < torch.tensor([len(row) for row in rows], device=device)[:, None]
+        if autoencoder.normalised:  # back to where the decoder expects them
+            padded = normalise_vectors(padded)
+        choice = LogitsProcessorList()
+        if strategy == "nucleus":
+            choice.append(NucleusChoice(settings.top_p, text_uniforms(indices, config.max_length, seed).to(device)))
+        ids = autoencoder.bart.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask)),
+            attention_mask=mask,
+            generation_config=config,
+            logits_processor=choice,
+        )
+        texts.update(zip(indices, autoencoder.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True))
+    return [texts[i].strip() for i in range(len(latents))]

@@ -1,0 +1,60 @@
+"""Tokenizers trained on the corpus: whole words, or byte-level BPE. Both give a text back exactly as it was."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+"""In the order of BART's vocabulary, ids 0 to 3."""
+
+
+def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
+    """Learn a vocabulary from `texts`; the tokenizer writes <s> ... </s> and truncates to `max_tokens`, both included.
+
+    Args:
+        kind: "word", the most frequent words, any other becomes <unk>; or "bpe" (Sennrich et al. 2016, arXiv 1508.07909)
+            over bytes, which knows every string.
+        vocab_size: at most so many entries, the special tokens included. BPE needs 260 for the bytes alone.
+    """
+    specials = list(SPECIAL_TOKENS.values())
+    # Both split the text alike, into words with the space before them and punctuation, so that joining restores the text.
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if kind == "word":
+        counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
+        words = sorted(counts, key=lambda word: (-counts[word], word))[: vocab_size - len(specials)]
+        tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(specials + words)}, SPECIAL_TOKENS["unk_token"]))
+        tokenizer.add_special_tokens(specials)
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.pre_tokenizer = splitter
+        tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.ByteLevel()
+    ids = [(token, tokenizer.token_to_id(token)) for token in (SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ids)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_tokens, truncation_side="right", **SPECIAL_TOKENS
+    )
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Token ids of each text, <s> ... </s>, truncated to `max_tokens`."""
+    encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=max_tokens, add_special_tokens=True)[
+        "input_ids"
+    ]
+    return encoded
+
+
+def tokenization_counts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, int]:
+    """How many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>."""
+    whole = tokenizer(list(texts), truncation=False)["input_ids"]
+    return {
+        "truncated_texts": sum(len(full) > len(kept) for full, kept in zip(whole, ids, strict=True)),
+        "unknown_tokens": sum(row.count(tokenizer.unk_token_id) for row in map(list, ids)),
+    }

@@ -1,0 +1,90 @@
+"""Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen, with its reconstruction measured."""
+
+import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, BartForConditionalGeneration
+
+from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
+from annealed_lm.autoencoder_training import AutoencoderTraining, train_autoencoder
+from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.config import TrainAutoencoder, load_config
+from annealed_lm.devices import default_device
+from annealed_lm.errors import InputError, one_sentence_errors
+from annealed_lm.files import read_json, read_texts
+from annealed_lm.reconstruction import reconstruction_report
+from annealed_lm.seeds import derive_seed
+from annealed_lm.tokenizer import tokenize, train_tokenizer
+
+
+def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:
+    """The autoencoder before training: a new BART for these texts, or the pretrained one, frozen."""
+    frozen = section.initialisation == "pretrained"
+    settings = LatentSettings(
+        latent_layout=section.latent_layout,
+        num_latents=section.num_latents,
+        latent_dim=section.latent_dim,
+        max_tokens=section.max_tokens,
+        resampler_layers=section.resampler_layers,
+        reconstruction_layers=section.reconstruction_layers,
+        frozen_states=frozen and section.latent_layout == "per_token",
+    )
+    torch.manual_seed(derive_seed(section.seed, "weights"))
+    if not frozen:
+        tokenizer = train_tokenizer(texts, section.tokenizer, section.vocab_size, section.max_tokens)
+        return Autoencoder(
+            small_bart(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens), tokenizer, settings
+        )
+    if not (pretrained / "config.json").exists():
+        raise InputError(
+            f"{pretrained} holds no pretrained BART; name one in fetch_pretrained.autoencoder_name and run fetch_pretrained"
+        )
+    autoencoder = Autoencoder(
+        BartForConditionalGeneration.from_pretrained(pretrained), AutoTokenizer.from_pretrained(pretrained), settings
+    )
+    autoencoder.freeze_bart()
+    return autoencoder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "texts", "pretrained", "resume", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_config(args.params)
+    section = config.train_autoencoder
+
+    texts = read_texts(args.texts / "train.jsonl")
+    statistics = read_json(args.texts / "statistics.json")
+    autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
+    device = default_device()
+    if autoencoder.bottleneck is not None:
+        key = training_key(section.model_dump(), inputs=[args.texts, args.pretrained], code=[Path(__file__).parent])
+        store = CheckpointStore(resume_folder(args.resume) / key)
+        ids = tokenize(autoencoder.tokenizer, texts, section.max_tokens)
+        training = AutoencoderTraining(
+            seed=section.seed,
+            token_dropout=section.token_dropout,
+            latent_noise=section.latent_noise,
+            num_train_steps=section.num_train_steps,
+            batch_size=section.batch_size,
+            learning_rate=section.learning_rate,
+            lr_warmup_steps=section.lr_warmup_steps,
+            weight_decay=section.weight_decay,
+        )
+        with store.held():
+            train_autoencoder(autoencoder, ids, training, store, device)
+    report = reconstruction_report(autoencoder.to(device).eval(), read_texts(args.texts / "valid.jsonl"), section.seed)
+    autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"], report)
+    if autoencoder.bottleneck is not None:
+        store.remove()
+    for name, shares in report.items():
+        print(f"{name}: {shares}")
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()
