@@ -1,0 +1,89 @@
+"""Metrics of a set of texts that need no model: its own variety, and what it shares with the training texts.
+
+Words and n-grams are those of `ngrams.tokenise`. A share of nothing (no texts, no n-grams) is 0, so no set of texts,
+however short or empty, is refused.
+"""
+
+import math
+
+import numpy as np
+
+from annealed_lm.ngrams import Counts, Flags, TokenisedTexts, TrainingNgrams, text_hashes
+
+
+def share(flags: Flags) -> float:
+    """Share of True among `flags`, 0 where there are none."""
+    return float(flags.mean()) if len(flags) else 0.0
+
+
+def repetition(texts: TokenisedTexts, n: int) -> float:
+    """1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1)."""
+    ngrams, _ = texts.ngrams(n)
+    return 1 - len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0
+
+
+def memorization(texts: TokenisedTexts, training: TrainingNgrams) -> float:
+    """Share of 4-gram occurrences that occur in the training texts."""
+    ngrams, _ = texts.ngrams(4)
+    return share(np.isin(ngrams, training.fourgrams))
+
+
+def unique_words(texts: TokenisedTexts) -> int:
+    """Number of different words, case counting."""
+    return len(np.unique(texts.words))
+
+
+def distinct(texts: TokenisedTexts) -> float:
+    """Number of different texts over the number of texts."""
+    return len(set(texts.texts)) / len(texts.texts) if texts.texts else 0.0
+
+
+def verbatim_train(texts: TokenisedTexts, training: TrainingNgrams) -> float:
+    """Share of texts that are, letter for letter, training texts."""
+    return share(np.isin(text_hashes(texts.texts), training.texts))
+
+
+def mean_words(texts: TokenisedTexts) -> float:
+    """Mean number of words of a text."""
+    return len(texts.words) / len(texts.texts) if texts.texts else 0.0
+
+
+def seen_trigrams(texts: TokenisedTexts, training: TrainingNgrams) -> float:
+    """Share of texts all of whose trigrams occur in training. Texts of fewer than three words have none: they are not seen."""
+    ngrams, text_of_ngram = texts.ngrams(3)
+    trigrams = per_text(text_of_ngram, texts)
+    seen = per_text(text_of_ngram[np.isin(ngrams, training.trigrams)], texts)
+    return share((trigrams > 0) & (seen == trigrams))
+
+
+def doubled_word(texts: TokenisedTexts) -> float:
+    """Share of texts with the same word, or punctuation mark, twice in a row, case aside."""
+    doubled = (texts.lowered[1:] == texts.lowered[:-1]) & (texts.text_of_word[1:] == texts.text_of_word[:-1])
+    return share(per_text(texts.text_of_word[1:][doubled], texts) > 0)
+
+
+def empty(texts: TokenisedTexts) -> float:
+    """Share of texts without a word."""
+    return share(texts.word_counts == 0)
+
+
+def per_text(text_numbers: Counts, texts: TokenisedTexts) -> Counts:
+    """How often each text's number occurs [n]."""
+    return np.bincount(text_numbers, minlength=len(texts.texts)).astype(np.int64)
+
+
+def text_metrics(texts: TokenisedTexts, training: TrainingNgrams) -> dict[str, float]:
+    """Every metric of this module by name; `diversity` is the product of 1 - repetition over n = 2, 3, 4."""
+    repetitions = {n: repetition(texts, n) for n in (2, 3, 4)}
+    return {
+        **{f"repetition_{n}": value for n, value in repetitions.items()},
+        "diversity": math.prod(1 - value for value in repetitions.values()),
+        "memorization": memorization(texts, training),
+        "unique_words": unique_words(texts),
+        "distinct": distinct(texts),
+        "verbatim_train": verbatim_train(texts, training),
+        "mean_words": mean_words(texts),
+        "seen_trigrams": seen_trigrams(texts, training),
+        "doubled_word": doubled_word(texts),
+        "empty": empty(texts),
+    }
