@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.settings = settings
         self.compressed = settings.latent_layout == "compressed"
-        options = {"nhead": heads, "dim_feedforward": 4 * d_model, "dropout": 0.0, "activation": F.gelu}
+        options: dict[str, Any] = {"nhead": heads, "dim_feedforward": 4 * d_model, "dropout": 0.0, "activation": F.gelu}
         if self.compressed:
             self.queries = nn.Parameter(torch.randn(settings.num_latents, d_model) * d_model**-0.5)
             self.resampler = nn.ModuleList(
@@ -103,15 +103,16 @@ class Autoencoder(nn.Module):
 
     def __init__(self, bart: BartForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, settings: LatentSettings) -> None:
         super().__init__()
-        config = bart.config
+        config: Any = bart.config  # declared optional, but every BART has these fields
         if settings.frozen_states and settings.latent_dim != config.d_model:
             raise InputError(
-                f"train_autoencoder.latent_dim = {settings.latent_dim}: per_token latents of a pretrained model are its encoder's states, "
-                f"so it must be the model's d_model, {config.d_model}"
+                f"train_autoencoder.latent_dim = {settings.latent_dim}: per_token latents of a pretrained model are its "
+                f"encoder's states, so it must be the model's d_model, {config.d_model}"
             )
         if settings.max_tokens > config.max_position_embeddings:
             raise InputError(
-                f"train_autoencoder.max_tokens = {settings.max_tokens} is more than the model's {config.max_position_embeddings} positions"
+                f"train_autoencoder.max_tokens = {settings.max_tokens} is more than the model's "
+                f"{config.max_position_embeddings} positions"
             )
         self.bart = bart
         self.tokenizer = tokenizer
@@ -135,7 +136,7 @@ class Autoencoder(nn.Module):
     def logits(self, latents: Tensor, mask: Tensor, decoder_ids: Tensor) -> Tensor:
         """Scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens]."""
         output: Tensor = self.bart(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask)),  # type: ignore[arg-type]
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask)),
             attention_mask=mask,
             decoder_input_ids=decoder_ids,
             use_cache=False,
@@ -202,8 +203,8 @@ def require_same_corpus(folder: Path, fingerprint: str) -> None:
     description = read_json(folder / DESCRIPTION)
     if description["fingerprint"] != fingerprint:
         raise InputError(
-            f"{folder} was trained on other texts ({description['dataset_name']}, fingerprint {description['fingerprint'][:12]}) than those "
-            f"prepared here (fingerprint {fingerprint[:12]}); run the stage train_autoencoder again"
+            f"{folder} was trained on other texts ({description['dataset_name']}, fingerprint {description['fingerprint'][:12]}) "
+            f"than those prepared here (fingerprint {fingerprint[:12]}); run the stage train_autoencoder again"
         )
 
 

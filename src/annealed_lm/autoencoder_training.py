@@ -47,6 +47,7 @@ def add_noise(latents: Tensor, level: Tensor | float) -> Tensor:
 def decoder_inputs(autoencoder: Autoencoder, ids: Tensor) -> tuple[Tensor, Tensor]:
     """(inputs, labels), each [batch, tokens]: the decoder starts with the token that its BART starts with."""
     start = autoencoder.bart.config.decoder_start_token_id
+    assert start is not None  # every BART has one
     if start == autoencoder.tokenizer.bos_token_id:  # <s> is the start: it need not be written
         return ids[:, :-1], ids[:, 1:]
     return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1), ids
@@ -89,7 +90,7 @@ def train_autoencoder(
         loss = reconstruction_loss(
             autoencoder, ids.to(device), mask.to(device), training.token_dropout, training.latent_noise * ramp
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0, foreach=True)
         for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
             optimizer.step()

@@ -35,7 +35,8 @@ class BatchOrder:
     def batch(self, step: int) -> Indices:
         """Row numbers [batch_size] of the batch of `step` (0-based)."""
         epoch, position = divmod(step, self.batches_per_epoch)
-        return self.epoch_batches(epoch)[position]
+        rows: Indices = self.epoch_batches(epoch)[position]
+        return rows
 
     def _epoch_batches(self, epoch: int) -> Indices:
         random = np.random.default_rng(derive_seed(self.seed, "order", epoch))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,8 @@ def text_uniforms(indices: Sequence[int], tokens: int, seed: int) -> Tensor:
 
 
 def generation_config(autoencoder: Autoencoder, strategy: str, settings: DecodingSettings) -> GenerationConfig:
-    """What transformers' generate is told; the model's own generation settings are not consulted."""
+    """What transformers' generate is told. What is left open here it takes from the model's own generation settings, so all that
+    decides how a text is written stands here; of those settings only the forced first and last tokens are a pretrained model's."""
     config = autoencoder.bart.config
     return GenerationConfig(
         do_sample=False,
@@ -73,7 +75,8 @@ def generation_config(autoencoder: Autoencoder, strategy: str, settings: Decodin
         eos_token_id=config.eos_token_id,
         pad_token_id=config.pad_token_id,
         decoder_start_token_id=config.decoder_start_token_id,
-        forced_bos_token_id=getattr(config, "forced_bos_token_id", None),
+        early_stopping=False,
+        length_penalty=1.0,
     )
 
 
@@ -92,6 +95,7 @@ def decode_latents(
         strategy: a name in `STRATEGIES`; only nucleus draws random numbers.
     """
     device = autoencoder.bart.device
+    bart: Any = autoencoder.bart  # generate is declared for a protocol that BART's own type does not meet
     config = generation_config(autoencoder, strategy, settings)
     order = sorted(range(len(latents)), key=lambda i: len(latents[i]))
     texts: dict[int, str] = {}
@@ -105,7 +109,7 @@ def decode_latents(
         choice = LogitsProcessorList()
         if strategy == "nucleus":
             choice.append(NucleusChoice(settings.top_p, text_uniforms(indices, config.max_length, seed).to(device)))
-        ids = autoencoder.bart.generate(
+        ids = bart.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask)),
             attention_mask=mask,
             generation_config=config,

@@ -85,7 +85,8 @@ class Block(nn.Module):
             self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # each [batch, heads, length, dim / heads]
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-        return self.attention_out(out.transpose(1, 2).flatten(2))
+        mixed: Tensor = self.attention_out(out.transpose(1, 2).flatten(2))
+        return mixed
 
     def drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
@@ -134,5 +135,5 @@ class DenoisingTransformer(nn.Module):
     def attention_bias(self, mask: Tensor) -> Tensor:
         """Relative position bias, minus infinity where the key is padding, [batch, heads, length, length]."""
         buckets = relative_position_buckets(mask.shape[1], mask.device)
-        bias = self.relative_position(buckets).permute(2, 0, 1)[None]
+        bias: Tensor = self.relative_position(buckets).permute(2, 0, 1)[None]
         return bias.masked_fill(~mask[:, None, None, :], float("-inf"))

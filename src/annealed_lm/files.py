@@ -21,7 +21,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield partial
         if partial.is_dir() and target.is_dir():
             shutil.rmtree(target)  # a folder cannot be renamed over one that holds files
-        os.replace(partial, target)
+        partial.replace(target)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

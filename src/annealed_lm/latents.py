@@ -88,7 +88,7 @@ class LatentStatistics:
     def of(cls, latents: LatentSet, per_position: bool) -> "LatentStatistics":
         """Statistics of `latents`; `per_position` needs texts of one length."""
         positions = int(latents.lengths[0]) if per_position else 1
-        vectors = torch.from_numpy(np.asarray(latents.vectors, dtype=np.float64)).unflatten(0, (-1, positions))
+        vectors = torch.from_numpy(np.asarray(latents.vectors, dtype=np.float64).reshape(-1, positions, latents.vectors.shape[1]))
         return cls(vectors.mean(0).float(), vectors.std(0, correction=0).clamp(min=SMALLEST_STD).float())
 
     @classmethod

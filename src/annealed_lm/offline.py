@@ -7,4 +7,4 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library warns when a process forks after using its threads
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading a local file is no download; our own bars say what takes time
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading a local file is no download; our bars say what takes time

@@ -54,8 +54,8 @@ def lion(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim
 
 
 def muon(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) on the hidden matrices, with updates of AdamW's size (Liu et al. 2025, arXiv 2502.16982, section 2.2)
-    and twice its learning rate; AdamW on the rest: input and output maps, embeddings, biases and gains."""
+    """Muon (Jordan et al. 2024) on the hidden matrices, with updates of AdamW's size (Liu et al. 2025, arXiv 2502.16982,
+    section 2.2) and twice its learning rate; AdamW on the rest: input and output maps, embeddings, biases and gains."""
     matrices = model.hidden_matrices()
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen and parameter.requires_grad]

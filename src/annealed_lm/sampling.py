@@ -1,6 +1,7 @@
 """Drawing latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502)."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from annealed_lm.seeds import generator
 def ddim_timesteps(timesteps: int, sampling_timesteps: int) -> list[tuple[int, int]]:
     """(t, next t) from T - 1 down to -1, which stands for x_start, in `sampling_timesteps` even strides."""
     grid = torch.linspace(-1, timesteps - 1, sampling_timesteps + 1, dtype=torch.float64).round().long().flip(0).tolist()
-    return list(zip(grid[:-1], grid[1:], strict=True))
+    return list(pairwise(grid))
 
 
 def ddim_step(

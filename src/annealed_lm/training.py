@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from annealed_lm.batching import BatchOrder
 from annealed_lm.checkpoints import CheckpointStore
+from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.errors import InputError
 from annealed_lm.latents import LatentSet, LatentStatistics
@@ -104,7 +105,7 @@ class DiffusionTrainer:
 
     def __init__(
         self,
-        denoiser: nn.Module,
+        denoiser: DenoisingTransformer,
         diffusion: GaussianDiffusion,
         timestep_sampler: RangeSampler,
         latents: LatentSet,
@@ -137,9 +138,9 @@ class DiffusionTrainer:
         """Train to the end, from the checkpoint in `store` if there is one.
 
         Returns:
-            Rows by curve, in the order of the steps, a step being counted once it is done: `training` (step, loss: the mean since
-            the row before, T_now, learning_rate), `validation` (step, loss) and `validation_by_range` (step, t_range, loss) of the
-            averaged weights, and `timing` (step, seconds of training so far).
+            Rows by curve, in the order of the steps, a step being counted once it is done: `training` (step, loss: the mean
+            since the row before, T_now, learning_rate), `validation` (step, loss) and `validation_by_range` (step, t_range,
+            loss) of the averaged weights, and `timing` (step, seconds of training so far).
         """
         self.denoiser.train()
         self.last_tick = time.perf_counter()
@@ -163,7 +164,7 @@ class DiffusionTrainer:
 
     def step_and_record(self, step: int, validation: FixedValidation) -> dict[str, float] | None:
         """One optimizer step; what to show of it where a row is due."""
-        learning_rate = self.schedulers[-1].get_last_lr()[0]  # the last is AdamW's where there are two: learning_rate as written
+        learning_rate = float(self.schedulers[-1].get_last_lr()[0])  # of two, the last is AdamW's: as written in params.yaml
         self.running_loss.add(self.train_step(step))
         done, end = step + 1, self.training.num_train_steps
         if done % self.training.validate_every == 0 or done == end:
@@ -172,8 +173,8 @@ class DiffusionTrainer:
             self.records["validation_by_range"] += [{"step": done} | row for row in validation.by_range(losses)]
         if done % self.training.log_every and done != end:
             return None
-        density = self.timestep_sampler.density(step)
-        row = {"loss": self.running_loss.read(), "T_now": int(density.count_nonzero()), "learning_rate": learning_rate}
+        T_now = int(self.timestep_sampler.density(step).count_nonzero())
+        row = {"loss": self.running_loss.read(), "T_now": T_now, "learning_rate": learning_rate}
         self.records["training"].append({"step": done} | row)
         self.record_time(done)
         return row

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from annealed_lm.checkpoints import CheckpointStore, Stateful
@@ -66,7 +67,7 @@ def run_steps(
         checkpoint_every: steps between checkpoints.
 
     Raises:
-        InputError: the loss is not finite, or a signal asked to stop; the last good checkpoint is kept and named.
+        InputError: the loss or a weight is not finite, or a signal asked to stop; the last good checkpoint is kept and named.
     """
     first = store.load(state, records)
     with stop_requests() as stop, tqdm(total=num_train_steps, initial=first, desc=description, disable=None) as progress:
@@ -79,6 +80,8 @@ def run_steps(
                 progress.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
             progress.update()
             done = step + 1
+            if stop.is_set() or done % checkpoint_every == 0 or done == num_train_steps:
+                require_finite_weights(state, done, store)
             if stop.is_set() or (done % checkpoint_every == 0 and done < num_train_steps):
                 store.save(done, state, records)
             if stop.is_set():
@@ -89,5 +92,16 @@ def run_steps(
 
 def require_finite(loss: float, step: int, store: CheckpointStore) -> None:
     if not math.isfinite(loss):
-        kept = f"the last good checkpoint is {store.path}" if store.path.exists() else "there is no checkpoint yet"
-        raise InputError(f"the loss is {loss} at step {step}: lower the learning rate or use mixed_precision: no; {kept}")
+        raise diverged(f"the loss is {loss} at step {step}", store)
+
+
+def require_finite_weights(state: Mapping[str, Stateful], done: int, store: CheckpointStore) -> None:
+    """The loss is looked at now and then only: without this, weights that it ruined since could be saved as good."""
+    weights = [weight for item in state.values() if isinstance(item, nn.Module) for weight in item.parameters()]
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise diverged(f"the weights are not finite after step {done}", store)
+
+
+def diverged(finding: str, store: CheckpointStore) -> InputError:
+    kept = f"the last good checkpoint is {store.path}" if store.path.exists() else "there is no checkpoint yet"
+    return InputError(f"{finding}: lower the learning rate or use mixed_precision: no; {kept}")

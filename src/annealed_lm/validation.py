@@ -1,5 +1,6 @@
 """The validation loss by which runs are compared."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class FixedValidation:
         timesteps = self.diffusion.timesteps
         edges = [r * timesteps // T_RANGES for r in range(T_RANGES + 1)]
         rows = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             inside = (self.t >= low) & (self.t < high)
             if bool(inside.any()):
                 rows.append({"t_range": f"{low}-{high - 1}", "loss": losses[inside].mean().item()})

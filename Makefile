@@ -1,0 +1,45 @@
+# Each target is one line over the real command. VENV names another virtual environment, PYTHON another Python 3.11.
+VENV ?= .venv
+PYTHON ?= python3.11
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+HIDDEN_COLUMNS = Created|data/|models/|src/|.*(_std|_corpus|repetition_.|diversity|words|verbatim_train|empty|train_loss|seconds)$$
+
+.PHONY: run test lint show fetch doctor clean identity
+
+run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
+	dvc exp run
+
+test: $(VENV)/.installed-dev lint  ## what CI runs
+	pytest --cov
+
+lint: $(VENV)/.installed-dev
+	ruff check && ruff format --check && mypy
+
+show: $(VENV)/.installed  ## experiments side by side: what varied, and how the samples came out
+	dvc exp show --only-changed --precision 4 --drop '$(HIDDEN_COLUMNS)'
+
+fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
+	dvc repro fetch_pretrained
+
+doctor: $(VENV)/.installed  ## what could go wrong in the next run
+	python src/doctor.py
+
+clean:  ## state of interrupted trainings, drawn plots
+	rm -rf .resume dvc_plots
+
+# DVC keeps experiments as git commits, so git needs a name; where it has none at all, this clone alone gets one.
+identity:
+	@git config user.name > /dev/null || { git config user.name annealed_lm && echo "git has no user.name: this clone uses annealed_lm"; }
+	@git config user.email > /dev/null || { git config user.email annealed_lm@localhost && echo "git has no user.email: this clone uses annealed_lm@localhost"; }
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install -r requirements-dev.txt
+	touch $@

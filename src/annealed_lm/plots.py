@@ -1,0 +1,80 @@
+"""Figures of a run, as matplotlib Figures without a window or global state."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from annealed_lm.files import atomic_path
+
+Columns = Mapping[str, Sequence[float]]
+"""Values of a table by column name, all of one length."""
+
+CHARACTERS_A_LINE = 120
+INCHES_A_CHARACTER, INCHES_A_LINE = 0.072, 0.145  # of the monospace font at 8 points
+
+
+def training_figure(training: Columns, validation: Columns) -> Figure:
+    """Loss and validation loss, T_now and learning rate against the step.
+
+    `training` has the columns step, loss, T_now, learning_rate; `validation` has step, loss.
+    """
+    figure = Figure(figsize=(8, 9), layout="constrained")
+    loss, diffusion_range, learning_rate = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
+    loss.plot(training["step"], training["loss"], color="C0", alpha=0.5, linewidth=1, label="training, t < T_now")
+    loss.plot(validation["step"], validation["loss"], color="C1", marker="o", markersize=3, label="validation, all t")
+    loss.set_ylabel("loss")
+    loss.legend()
+    diffusion_range.plot(training["step"], training["T_now"], color="C2")
+    diffusion_range.set_ylim(bottom=0)
+    diffusion_range.set_ylabel("T_now")
+    learning_rate.plot(training["step"], training["learning_rate"], color="C3")
+    learning_rate.set_ylabel("learning rate")
+    learning_rate.set_xlabel("step")
+    return figure
+
+
+def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:
+    """One line for each name in `lines`: its column `y` against its column step."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, columns in lines.items():
+        axes.plot(columns["step"], columns[y], label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel(y)
+    axes.legend(title=title)
+    return figure
+
+
+def samples_figure(samples: Mapping[str, Sequence[str]]) -> Figure:
+    """Texts to read, under the decoding strategy that wrote them."""
+    blocks = {strategy: "\n".join(numbered(texts)) for strategy, texts in samples.items()}
+    heights = [block.count("\n") + 4 for block in blocks.values()]
+    figure = Figure(figsize=(CHARACTERS_A_LINE * INCHES_A_CHARACTER, INCHES_A_LINE * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (strategy, block) in zip(panels, blocks.items(), strict=True):
+        write_block(axes, strategy, block)
+    return figure
+
+
+def numbered(texts: Sequence[str]) -> list[str]:
+    """The texts under their numbers, folded; an empty one is shown as such."""
+    return [
+        textwrap.fill(text or "(empty)", CHARACTERS_A_LINE, initial_indent=f"{number:2} ", subsequent_indent="   ")
+        for number, text in enumerate(texts, start=1)
+    ]
+
+
+def write_block(axes: Axes, title: str, block: str) -> None:
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=10)
+    # parse_math: a text with two dollar signs is no formula
+    axes.text(0, 1, block, family="monospace", fontsize=8, verticalalignment="top", transform=axes.transAxes, parse_math=False)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a PNG whose bytes depend on the figure alone (no version stamp), so that equal runs have equal files."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=100, metadata={"Software": None})

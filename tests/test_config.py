@@ -1,0 +1,114 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+from ruamel.yaml import YAML
+
+from annealed_lm.config import load_config, parse_config
+from annealed_lm.errors import InputError
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+REMOVED = object()
+
+
+def params_with(key: str, value: Any) -> dict[str, Any]:
+    """The values of params.yaml, with one of them replaced, added or removed."""
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load(PARAMS)
+    *sections, leaf = key.split(".")
+    holder = values
+    for section in sections:
+        holder = holder[section]
+    if value is REMOVED:
+        del holder[leaf]
+    else:
+        holder[leaf] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("T_schedule", "linaer", "T_schedule = linaer is not one of normal, linear, .*did you mean linear"),
+        ("T_schedule", 3, "T_schedule = 3: it should be a valid string"),
+        ("T_shedule", "linear", "T_shedule is not a known key.*did you mean T_schedule"),
+        ("power", 0, "power = 0: it should be greater than 0"),
+        ("power", float("nan"), "power = nan: it should be"),
+        ("power", "two", "power = 'two': it should be a valid number"),
+        ("optimizer", "adam", "optimizer = 'adam': it should be 'adamw', 'lion' or 'muon'"),
+        ("random_seed", -1, "random_seed = -1: it should be greater than or equal to 0"),
+        ("random_seed", 2**31, "random_seed = 2147483648: it should be less than 2147483648"),
+        ("random_seed", True, "random_seed = True: it should be a valid integer"),
+        ("dataset_name", "e2", "dataset_name = 'e2': it should be 'restaurants', 'e2e', 'roc' or 'text'"),
+        ("dataset_name", REMOVED, "dataset_name is missing"),
+        ("train_diffusion", 5, "train_diffusion = 5: it should be"),
+        ("train_diffusion", REMOVED, "train_diffusion is missing"),
+        ("train_diffusion.timestep", 10, "train_diffusion.timestep is not a known key .did you mean timesteps"),
+        ("train_diffusion.num_train_steps", -5, "train_diffusion.num_train_steps = -5: it should be greater than 0"),
+        ("train_diffusion.num_train_steps", 10.5, "train_diffusion.num_train_steps = 10.5: it should be a valid integer"),
+        ("train_diffusion.noise_schedule", "cosin", "noise_schedule = cosin is not one of .*did you mean cosine"),
+        ("train_diffusion.start_fraction", 0, "start_fraction = 0: it should be greater than 0"),
+        ("train_diffusion.anneal_fraction", 1.5, "anneal_fraction = 1.5: it should be less than or equal to 1"),
+        ("train_diffusion.self_condition", 2, "self_condition = 2: it should be less than or equal to 1"),
+        ("train_diffusion.learning_rate", "1e-4x", "learning_rate = '1e-4x': it should be a valid number"),
+        ("train_diffusion.learning_rate", float("inf"), "learning_rate = inf: it should be a finite number"),
+        ("train_diffusion.mixed_precision", False, "mixed_precision = False: it should be 'no', 'bf16' or 'fp16'"),
+        ("train_diffusion.tx_heads", 5, "tx_dim = 128 is not a multiple of tx_heads = 5"),
+        ("train_autoencoder.heads", 3, "d_model = 64 is not a multiple of heads = 3"),
+        ("train_language_model.heads", 3, "d_model = 64 is not a multiple of heads = 3"),
+        ("train_autoencoder.initialisation", "pretrained", "pretrained needs fetch_pretrained.autoencoder_name, which is null"),
+        ("fetch_pretrained.autoencoder_revision", "main", "autoencoder_revision = 'main': it .*should match pattern"),
+        ("sample_texts.sampling_timesteps", 1001, "sampling_timesteps = 1001 is more than train_diffusion.timesteps = 1000"),
+        ("sample_texts.strategies", [], "strategies = .*should have at least 1 item"),
+        ("sample_texts.strategies", ["greeedy"], "strategies.0 = 'greeedy': it should be 'greedy', 'beam' or 'nucleus'"),
+        ("sample_texts.num_samples", 0, "num_samples = 0: it should be greater than or equal to 20"),
+    ],
+)
+def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^params.yaml: .*{sentence}") as caught:
+        parse_config(params_with(key, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    values = params_with("power", -1) | {"optimizer": "sgd"}
+    with pytest.raises(InputError, match=r"power = -1.*optimizer = 'sgd'"):
+        parse_config(values)
+
+
+def test_values_are_those_of_the_file_and_frozen() -> None:
+    config = load_config(PARAMS)
+    assert config.model_dump() == YAML(typ="safe", pure=True).load(PARAMS)
+    with pytest.raises(pydantic.ValidationError):
+        config.power = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("written", ["1e-5", "1e-05", "0.00001"])
+def test_numbers_are_read_as_dvc_writes_them(written: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text, changes = re.subn(r"(train_diffusion:.*?learning_rate: )\S+", rf"\g<1>{written}", PARAMS.read_text(), flags=re.DOTALL)
+    assert changes == 1
+    path.write_text(text)
+    assert load_config(path).train_diffusion.learning_rate == 1e-5
+
+
+def test_params_in_another_place_are_missed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"params.yaml is not there; stages run from the project's root"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_broken_yaml_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("power: [2\nT_schedule: normal\n")
+    with pytest.raises(InputError, match=r"params.yaml is not valid YAML: .*line") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "just a sentence\n", "- a\n- b\n"])
+def test_a_file_without_keys_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"params.yaml"):
+        load_config(path)

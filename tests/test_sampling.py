@@ -1,0 +1,180 @@
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.diffusion import GaussianDiffusion
+from annealed_lm.latents import Floats, LatentStatistics
+from annealed_lm.sampling import ddim_sample, ddim_timesteps, per_text_noise, sample_latents
+
+TIMESTEPS = 100
+WIDTH = 4
+MAX_LENGTH = 8
+CPU = torch.device("cpu")
+STATISTICS = LatentStatistics(torch.linspace(-2, 2, WIDTH)[None], torch.linspace(0.5, 3, WIDTH)[None])
+PREDICTION_TYPES = {"pred_x0": "sample", "pred_noise": "epsilon", "pred_v": "v_prediction"}
+LENGTHS = [3, 8, 1, 5, 5, 2, 7, 4, 6, 3]
+
+
+def make_diffusion(objective: str = "pred_x0", timesteps: int = TIMESTEPS, noise_schedule: str = "cosine") -> GaussianDiffusion:
+    return GaussianDiffusion(noise_schedule, timesteps, 9, objective, "l2")
+
+
+def make_denoiser(self_condition: bool = True) -> DenoisingTransformer:
+    torch.manual_seed(0)
+    settings = DenoiserSettings(
+        latent_dim=WIDTH,
+        max_length=MAX_LENGTH,
+        tx_dim=8,
+        tx_depth=1,
+        tx_heads=2,
+        dropout=0.5,
+        scale_shift=True,
+        self_condition=self_condition,
+    )
+    denoiser = DenoisingTransformer(settings)
+    for parameter in denoiser.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return denoiser.eval()
+
+
+class Oracle:
+    """A denoiser that knows x_start and answers with the exact target; it counts how often it is asked."""
+
+    def __init__(self, diffusion: GaussianDiffusion, x_start: Tensor) -> None:
+        self.diffusion = diffusion
+        self.x_start = x_start
+        self.timesteps: list[int] = []
+        self.conditions: list[Tensor | None] = []
+
+    def __call__(self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+        t = (noise_level * self.diffusion.timesteps - 1).round().long()
+        self.timesteps.append(int(t[0]))
+        self.conditions.append(self_cond)
+        signal, noise_scale = self.diffusion.signal_and_noise(t)
+        return self.diffusion.target(self.x_start, t, (x_t - signal * self.x_start) / noise_scale)
+
+
+@pytest.mark.parametrize("objective", PREDICTION_TYPES)
+@pytest.mark.parametrize("steps", [1, 7, TIMESTEPS])
+@pytest.mark.parametrize("eta", [0, 1])
+def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: int, eta: float) -> None:
+    diffusion = make_diffusion(objective, noise_schedule="linear")
+    x_start = torch.randn(3, 5, WIDTH, generator=torch.Generator().manual_seed(0))
+    oracle = Oracle(diffusion, x_start)
+    draw = per_text_noise(range(3), [5] * 3, WIDTH, 0, CPU)
+    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), draw, steps, eta)
+    torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
+    assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
+    assert oracle.conditions[0] is None
+    for condition in oracle.conditions[1:]:  # each step is conditioned on the x_start of the step before
+        assert condition is not None
+        torch.testing.assert_close(condition, x_start, atol=0.2, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "steps"), [(1, 1), (100, 1), (100, 7), (100, 50), (100, 67), (100, 100), (1000, 250), (999, 998)]
+)
+def test_steps_go_from_the_last_timestep_to_x_start_in_even_strides(timesteps: int, steps: int) -> None:
+    pairs = ddim_timesteps(timesteps, steps)
+    assert len(pairs) == steps
+    assert pairs[0][0] == timesteps - 1
+    assert pairs[-1][1] == -1
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(pairs))
+    strides = {t - next_t for t, next_t in pairs}
+    assert strides <= {timesteps // steps, timesteps // steps + 1}
+
+
+@pytest.mark.parametrize("objective", PREDICTION_TYPES)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("steps", [10, TIMESTEPS])
+def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int) -> None:
+    diffusion = make_diffusion(objective)
+    denoiser = make_denoiser(self_condition=False)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    noises = torch.randn(steps, 2, 5, WIDTH, generator=torch.Generator().manual_seed(0))
+    source: Iterator[Tensor] = iter(noises)
+    found = ddim_sample(diffusion, denoiser, mask, lambda: next(source), steps, eta)
+    assert next(source, None) is None  # one draw a step
+
+    alphas = diffusion.alphas_cumprod
+    betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
+    scheduler = DDIMScheduler(
+        TIMESTEPS, trained_betas=betas.numpy(), clip_sample=False, prediction_type=PREDICTION_TYPES[objective]
+    )
+    scheduler.alphas_cumprod = alphas  # theirs are in single precision
+    scheduler.set_timesteps(steps)
+    sample = noises[0]
+    for i, (t, _) in enumerate(ddim_timesteps(TIMESTEPS, steps)):
+        with torch.inference_mode():
+            output = denoiser(sample, diffusion.noise_level(torch.full((2,), t)), mask)
+        fresh = noises[min(i + 1, steps - 1)]
+        sample = scheduler.step(output, t, sample, eta=eta, variance_noise=fresh).prev_sample.float()
+    torch.testing.assert_close(found, sample, atol=2e-4, rtol=2e-3)
+
+
+def draw_latents(lengths: list[int] = LENGTHS, batch_size: int = 4, seed: int = 0, **changes: float) -> list[Floats]:
+    options = {"sampling_timesteps": 5, "eta": 1.0} | changes
+    return sample_latents(
+        make_diffusion(),
+        make_denoiser(),
+        STATISTICS,
+        lengths,
+        seed=seed,
+        batch_size=batch_size,
+        sampling_timesteps=int(options["sampling_timesteps"]),
+        eta=options["eta"],
+        device=CPU,
+    )
+
+
+def test_each_length_gets_latents_of_that_length_in_its_place() -> None:
+    assert [row.shape for row in draw_latents()] == [(length, WIDTH) for length in LENGTHS]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_a_text_does_not_depend_on_the_batch(batch_size: int) -> None:
+    for one, other in zip(draw_latents(batch_size=4), draw_latents(batch_size=batch_size), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_text_does_not_depend_on_the_number_of_texts() -> None:
+    for one, other in zip(draw_latents(LENGTHS[:4]), draw_latents(), strict=False):
+        np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"eta": 0.0}, {"eta": 0.5}, {"sampling_timesteps": 6}])
+def test_seed_eta_and_steps_have_an_effect(changes: dict[str, float]) -> None:
+    for one, other in zip(draw_latents(), draw_latents(**changes), strict=True):
+        assert not np.isclose(one, other).any()
+
+
+def test_texts_differ_from_each_other() -> None:
+    latents = draw_latents([5] * 6)
+    assert not any(np.isclose(one, other).any() for one, other in itertools.combinations(latents, 2))
+
+
+def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
+    x_start = torch.zeros(6, 5, WIDTH) + torch.tensor([1.0, 0.0, -1.0, 2.0])
+    diffusion = make_diffusion()
+    found = sample_latents(
+        diffusion, Oracle(diffusion, x_start), STATISTICS, [5] * 6, seed=0, batch_size=6, sampling_timesteps=3, eta=1, device=CPU
+    )
+    for row in found:
+        np.testing.assert_allclose(row, STATISTICS.unnormalise(x_start[0]).numpy(), atol=1e-4)
+
+
+def test_noise_is_standard_normal_where_real_and_new_at_each_draw() -> None:
+    draw = per_text_noise(range(200), [5, 8] * 100, WIDTH, 0, CPU)
+    first, second = draw(), draw()
+    assert first.shape == (200, 8, WIDTH)
+    assert not first[::2, 5:].any()
+    real = torch.cat([first[::2, :5].flatten(), first[1::2].flatten()])
+    assert abs(float(real.mean())) < 0.06
+    assert float(real.std()) == pytest.approx(1, abs=0.05)
+    assert not torch.isclose(first[1::2], second[1::2]).all(-1).any()

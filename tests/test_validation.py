@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from annealed_lm.diffusion import GaussianDiffusion
+from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.validation import T_RANGES, VALIDATION_TEXTS, FixedValidation
+
+WIDTH = 3
+RANDOM = np.random.default_rng(0)
+ROWS = [RANDOM.standard_normal((length, WIDTH)).astype(np.float32) for length in RANDOM.integers(1, 5, 600)]
+STATISTICS = LatentStatistics.of(LatentSet.from_rows(ROWS), per_position=False)
+
+
+def make(rows: list[np.ndarray] = ROWS, timesteps: int = 100, self_condition: bool = False) -> FixedValidation:
+    diffusion = GaussianDiffusion("cosine", timesteps, 9, "pred_x0", "l2")
+    return FixedValidation(diffusion, LatentSet.from_rows(rows), STATISTICS, self_condition, torch.device("cpu"))
+
+
+def zeros(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+    return torch.zeros_like(x_t)
+
+
+def test_two_validations_are_the_same_whatever_was_drawn_before() -> None:
+    one = make()
+    torch.rand(5)
+    other = make()
+    assert torch.equal(one.t, other.t)
+    assert torch.equal(one.noise, other.noise)
+    assert torch.equal(one.losses(zeros), other.losses(zeros))
+    assert torch.equal(one.losses(zeros), one.losses(zeros))
+
+
+def test_validating_leaves_the_global_random_state_alone() -> None:
+    validation = make()
+    before = torch.get_rng_state()
+    validation.losses(zeros)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("texts", [7, 100, 600])
+@pytest.mark.parametrize("timesteps", [5, 100, 1000])
+def test_t_stands_at_the_middle_of_equal_strata_of_the_whole_range(texts: int, timesteps: int) -> None:
+    validation = make(ROWS[:texts], timesteps)
+    count = min(texts, VALIDATION_TEXTS)
+    assert sorted(validation.t.tolist()) == [int((2 * i + 1) * timesteps / (2 * count)) for i in range(count)]
+
+
+def test_texts_and_timesteps_are_not_in_the_same_order() -> None:
+    t = make().t.double()
+    assert abs(float(torch.corrcoef(torch.stack([t, torch.arange(len(t))]))[0, 1])) < 0.2
+
+
+def test_the_loss_is_that_of_normalised_latents_and_of_each_text() -> None:
+    losses = make().losses(zeros)
+    assert losses.shape == (VALIDATION_TEXTS,)
+    normalised = [STATISTICS.normalise(torch.from_numpy(row.astype(np.float16).astype(np.float32))) for row in ROWS]
+    torch.testing.assert_close(losses, torch.stack([row.square().mean() for row in normalised[:VALIDATION_TEXTS]]))
+
+
+@pytest.mark.parametrize("self_condition", [False, True])
+def test_the_network_is_conditioned_as_when_it_samples(self_condition: bool) -> None:
+    conditions = []
+
+    def denoiser(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+        conditions.append(self_cond)
+        return torch.ones_like(x_t)
+
+    make(self_condition=self_condition).losses(denoiser)
+    assert len(conditions) == 1 + self_condition
+    assert (conditions[-1] == self_condition).all()
+
+
+def test_each_range_has_the_mean_of_its_own_timesteps() -> None:
+    validation = make(timesteps=1000)
+    rows = validation.by_range(validation.t.double())  # as if each loss were its t
+    assert [row["t_range"] for row in rows] == [f"{low}-{low + 99}" for low in range(0, 1000, 100)]
+    assert [row["loss"] for row in rows] == pytest.approx([low + 49.5 for low in range(0, 1000, 100)], abs=2)
+
+
+@pytest.mark.parametrize(("texts", "timesteps", "ranges"), [(3, 1000, 3), (600, 4, 4), (600, 1, 1), (600, 15, T_RANGES)])
+def test_ranges_without_a_text_are_left_out(texts: int, timesteps: int, ranges: int) -> None:
+    validation = make(ROWS[:texts], timesteps)
+    rows = validation.by_range(validation.losses(zeros))
+    assert len(rows) == ranges
+    assert all(np.isfinite(row["loss"]) for row in rows)

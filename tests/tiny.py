@@ -1,0 +1,108 @@
+"""Texts and models small enough for tests, shared by several of them."""
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
+from annealed_lm.autoencoder_training import AutoencoderTraining
+from annealed_lm.padding import pad_ids
+from annealed_lm.tokenizer import tokenize, train_tokenizer
+
+LAYOUTS = ("compressed", "per_token")
+MAX_TOKENS = 12
+CPU = torch.device("cpu")
+WORDS = (("the", "a"), ("old", "red", "quiet", "rusty"), ("crown", "pub", "kettle", "garden"), ("is", "looks", "seems"))
+ENDS = ("good", "bad", "cheap and good", "far from here", "empty")
+COMPRESSED = LatentSettings(
+    latent_layout="compressed",
+    num_latents=3,
+    latent_dim=8,
+    max_tokens=MAX_TOKENS,
+    resampler_layers=1,
+    reconstruction_layers=1,
+    frozen_states=False,
+)
+AUTOENCODER_TRAINING = AutoencoderTraining(
+    seed=0,
+    token_dropout=0.3,
+    latent_noise=0.3,
+    num_train_steps=8,
+    batch_size=8,
+    learning_rate=0.005,
+    lr_warmup_steps=2,
+    weight_decay=0.01,
+)
+
+
+def make_texts(count: int = 300) -> list[str]:
+    """Distinct texts of five to seven words."""
+    draw = random.Random(0)
+    texts = {" ".join([*(draw.choice(words) for words in WORDS), draw.choice(ENDS)]) for _ in range(10 * count)}
+    return draw.sample(sorted(texts), count)
+
+
+TEXTS = make_texts()
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(TEXTS, "word", 64, MAX_TOKENS)
+
+
+def latent_settings(latent_layout: str = "compressed", **changes: Any) -> LatentSettings:
+    return dataclasses.replace(COMPRESSED, latent_layout=latent_layout, **changes)
+
+
+def make_autoencoder(latent_layout: str = "compressed", seed: int = 0, width: int = 16, **changes: Any) -> Autoencoder:
+    """Untrained, from scratch."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    bart = small_bart(tokenizer, width, 1, 2, MAX_TOKENS)
+    return Autoencoder(bart, tokenizer, latent_settings(latent_layout, **changes)).eval()
+
+
+def encode(autoencoder: Autoencoder, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask of a batch."""
+    return pad_ids(tokenize(autoencoder.tokenizer, texts, MAX_TOKENS), autoencoder.tokenizer.pad_token_id)
+
+
+def save_bart(folder: Path, width: int = 16) -> None:
+    """An untrained BART in the files, with the tokens and the way of starting, of facebook/bart-base."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(TEXTS, 300, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False)
+    tokenizer.save_model(str(folder))
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(vocabulary | {"<mask>": len(vocabulary)}))
+    torch.manual_seed(0)
+    config = BartConfig(
+        vocab_size=len(vocabulary) + 1,
+        d_model=width,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=2 * width,
+        decoder_ffn_dim=2 * width,
+        max_position_embeddings=64,
+        init_std=width**-0.5,
+    )
+    BartForConditionalGeneration(config).save_pretrained(folder)
+    (folder / "generation_config.json").unlink()
+    settings = json.loads((folder / "config.json").read_text())
+    settings |= {"forced_bos_token_id": 0, "forced_eos_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 4}
+    (folder / "config.json").write_text(json.dumps(settings | {"early_stopping": True, "decoder_start_token_id": 2}))
+
+
+def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
+    """What `save_bart` wrote, as a frozen autoencoder."""
+    bart = BartForConditionalGeneration.from_pretrained(folder)
+    autoencoder = Autoencoder(bart, AutoTokenizer.from_pretrained(folder), settings)
+    autoencoder.freeze_bart()
+    return autoencoder.eval()
