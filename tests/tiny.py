@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ruamel.yaml import YAML
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining
+from annealed_lm.files import write_json, write_jsonl
 from annealed_lm.padding import pad_ids
+from annealed_lm.presets import merge_preset
 from annealed_lm.tokenizer import tokenize, train_tokenizer
 
+ROOT = Path(__file__).parents[1]
 LAYOUTS = ("compressed", "per_token")
 MAX_TOKENS = 12
 CPU = torch.device("cpu")
@@ -106,3 +110,20 @@ def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
     autoencoder = Autoencoder(bart, AutoTokenizer.from_pretrained(folder), settings)
     autoencoder.freeze_bart()
     return autoencoder.eval()
+
+
+def write_params(path: Path, changes: dict[str, Any]) -> None:
+    """The project's params.yaml, with presets/tiny.yaml and `changes` in it."""
+    yaml = YAML(typ="safe", pure=True)
+    values = yaml.load(ROOT / "params.yaml")
+    merge_preset(values, yaml.load(ROOT / "presets" / "tiny.yaml"))
+    merge_preset(values, changes)
+    yaml.dump(values, path)
+
+
+def write_prepared(folder: Path) -> None:
+    """What prepare_data leaves of `TEXTS`."""
+    folder.mkdir(parents=True)
+    for name, texts in (("train", TEXTS[:200]), ("valid", TEXTS[200:250]), ("test", TEXTS[250:])):
+        write_jsonl(folder / f"{name}.jsonl", ({"text": text} for text in texts))
+    write_json(folder / "statistics.json", {"dataset_name": "text", "fingerprint": "0123456789abcdef"})
