@@ -141,12 +141,15 @@ def test_the_user_s_files_are_copied_with_their_digests(tmp_path: Path) -> None:
     assert read_json(tmp_path / "corpus" / "source.json")["files"] == {"texts.txt": file_sha256(source)}
 
 
-def test_raw_folders_are_searched_in_order(tmp_path: Path) -> None:
-    put(tmp_path / "second" / "text" / "texts.txt", b"second")
-    fetch_corpus("text", [tmp_path / "first", tmp_path / "second"], tmp_path / "a")
-    put(tmp_path / "first" / "text" / "texts.txt", b"first")
-    fetch_corpus("text", [tmp_path / "first", tmp_path / "second"], tmp_path / "b")
-    assert [(tmp_path / target / "texts.txt").read_text() for target in "ab"] == ["second", "first"]
+def test_only_a_published_file_is_taken_from_another_folder_than_the_first(tmp_path: Path, release: bytes) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    put(tmp_path / "second" / "e2e" / E2E_ARCHIVE, release)
+    del Hub.files[E2E_ARCHIVE]  # it cannot come from the network
+    fetch_corpus("e2e", folders, tmp_path / "corpus")
+    assert (tmp_path / "corpus" / E2E_ARCHIVE).read_bytes() == release
+    put(tmp_path / "second" / "text" / "texts.txt", b"could change unseen")
+    with pytest.raises(InputError, match=r"texts\.txt is not there"):
+        fetch_corpus("text", folders, tmp_path / "corpus")
 
 
 def test_files_of_the_official_split_come_along_where_they_are(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Texts and models small enough for tests, shared by several of them."""
 
+import copy
 import dataclasses
 import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ruamel.yaml import YAML
 from tokenizers import ByteLevelBPETokenizer
@@ -14,6 +17,7 @@ from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining
 from annealed_lm.files import write_json, write_jsonl
+from annealed_lm.latents import LatentSet, LatentStatistics
 from annealed_lm.padding import pad_ids
 from annealed_lm.presets import merge_preset
 from annealed_lm.tokenizer import tokenize, train_tokenizer
@@ -21,6 +25,7 @@ from annealed_lm.tokenizer import tokenize, train_tokenizer
 ROOT = Path(__file__).parents[1]
 LAYOUTS = ("compressed", "per_token")
 MAX_TOKENS = 12
+LATENT_DIM = 4
 CPU = torch.device("cpu")
 WORDS = (("the", "a"), ("old", "red", "quiet", "rusty"), ("crown", "pub", "kettle", "garden"), ("is", "looks", "seems"))
 ENDS = ("good", "bad", "cheap and good", "far from here", "empty")
@@ -112,13 +117,19 @@ def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
     return autoencoder.eval()
 
 
+@cache
+def tiny_params() -> dict[str, Any]:
+    yaml = YAML(typ="safe", pure=True)
+    values: dict[str, Any] = yaml.load(ROOT / "params.yaml")
+    merge_preset(values, yaml.load(ROOT / "presets" / "tiny.yaml"))
+    return values
+
+
 def write_params(path: Path, changes: dict[str, Any]) -> None:
     """The project's params.yaml, with presets/tiny.yaml and `changes` in it."""
-    yaml = YAML(typ="safe", pure=True)
-    values = yaml.load(ROOT / "params.yaml")
-    merge_preset(values, yaml.load(ROOT / "presets" / "tiny.yaml"))
+    values = copy.deepcopy(tiny_params())
     merge_preset(values, changes)
-    yaml.dump(values, path)
+    write_json(path, values)  # which is YAML too
 
 
 def write_prepared(folder: Path) -> None:
@@ -127,3 +138,16 @@ def write_prepared(folder: Path) -> None:
     for name, texts in (("train", TEXTS[:200]), ("valid", TEXTS[200:250]), ("test", TEXTS[250:])):
         write_jsonl(folder / f"{name}.jsonl", ({"text": text} for text in texts))
     write_json(folder / "statistics.json", {"dataset_name": "text", "fingerprint": "0123456789abcdef"})
+
+
+def write_latents(folder: Path) -> None:
+    """What encode_latents leaves: ragged latents of three well separated kinds, 60 for training and 20 for validation."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    centres = 3 * draw.standard_normal((3, LATENT_DIM))
+    rows = [centres[i % 3] + draw.standard_normal((length, LATENT_DIM)) for i, length in enumerate(draw.integers(2, 7, 80))]
+    train, valid = LatentSet.from_rows(rows[:60]), LatentSet.from_rows(rows[60:])
+    train.save(folder, "train")
+    valid.save(folder, "valid")
+    LatentStatistics.of(train, per_position=False).save(folder)
+    write_json(folder / "latents.json", {"latent_dim": LATENT_DIM, "max_length": 6})

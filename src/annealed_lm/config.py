@@ -1,6 +1,7 @@
 """params.yaml as typed, frozen values. There are no defaults here: params.yaml states the whole run."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -248,7 +249,7 @@ def sentence(error: ErrorDetails, source: str) -> str:
             return f"{where}: {error['msg']}"
         case "unknown_name":
             return f"{where} = {error['input']} {error['msg']}"
-    allowed = error["msg"].removeprefix("Input ").replace("input ", "")
+    allowed = re.sub("^(Input|String|List|Value) ", "", error["msg"]).replace("input ", "")
     return f"{where} = {error['input']!r}: it {allowed}"
 
 

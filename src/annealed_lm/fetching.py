@@ -51,7 +51,9 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
     Files that only the official split needs come along where they are.
     """
     corpus = CORPUS_FILES[dataset_name]
-    for folder in (raw / dataset_name for raw in raw_folders):
+    # DVC watches the first folder only: from another one a file is taken only if its sha256 is known, so that it cannot change unseen.
+    pinned = set(corpus.required["random"]) <= set(corpus.releases)
+    for folder in (raw / dataset_name for raw in (raw_folders if pinned else raw_folders[:1])):
         for split in ("official", "random"):
             names = corpus.required[split]
             if all((folder / name).is_file() for name in names):
@@ -64,7 +66,10 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
     for name in corpus.required["random"]:
         place = raw_folders[-1] / dataset_name / name
         if name not in corpus.releases:
-            raise InputError(f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there")
+            raise InputError(
+                f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there "
+                f"(for queued experiments and other clones, also: dvc add {place})"
+            )
         download(corpus.releases[name], target / name, place)
 
 

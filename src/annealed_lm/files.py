@@ -46,7 +46,8 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
+        return [json.loads(line) for line in file]
 
 
 def read_texts(path: Path) -> list[str]:

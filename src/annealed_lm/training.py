@@ -56,9 +56,12 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
         InputError: the device cannot compute in this precision.
     """
     try:
-        return Accelerator(mixed_precision=mixed_precision)
+        accelerator = Accelerator(mixed_precision=mixed_precision)
     except ValueError as error:
         raise InputError(f"train_diffusion.mixed_precision = {mixed_precision} is not for this machine: {error}") from error
+    if mixed_precision != "no" and not accelerator.native_amp:  # accelerate would compute in full precision and not say so
+        raise InputError(f"train_diffusion.mixed_precision = {mixed_precision} is not for this machine: it needs a GPU")
+    return accelerator
 
 
 def averaged_copy(model: nn.Module, ema_decay: float, ema_power: float) -> AveragedModel:

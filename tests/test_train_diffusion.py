@@ -1,0 +1,315 @@
+"""The stage train_diffusion: each parameter has an effect or says why not, and an interrupted run equals an uninterrupted one."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from torch import Tensor
+
+import train_diffusion
+from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
+from annealed_lm.config import OPTIMIZER_NAMES, TrainDiffusion
+from annealed_lm.diffusion import LOSSES
+from annealed_lm.errors import InputError
+from annealed_lm.files import read_json, read_tsv
+from annealed_lm.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.training import DiffusionTrainer
+from tiny import ROOT, write_latents, write_params
+
+STEPS = 8
+TOP_LEVEL = ("T_schedule", "power", "optimizer", "random_seed")
+REFERENCE = {
+    "T_schedule": "polynomial",
+    "optimizer": "adamw",
+    "timesteps": 100,
+    "tx_dim": 8,
+    "tx_depth": 1,
+    "tx_heads": 2,
+    "num_train_steps": STEPS,
+    "train_batch_size": 8,
+    "learning_rate": 0.01,
+    "lr_warmup_steps": 2,
+    "log_every": 2,
+    "validate_every": 4,
+    "checkpoint_every": 4,
+}
+EFFECTS: list[dict[str, Any]] = [
+    {"power": 5},
+    {"random_seed": 1},
+    {"start_fraction": 0.7},
+    {"anneal_fraction": 1.0},
+    {"timesteps": 50},
+    {"self_condition": 0.0},
+    {"self_condition": 1.0},
+    {"normalize_latent": False},
+    {"scale_shift": False},
+    {"tx_dim": 16},
+    {"tx_depth": 2},
+    {"tx_heads": 1},
+    {"dropout": 0.3},
+    {"num_train_steps": STEPS + 1},
+    {"train_batch_size": 9},
+    {"learning_rate": 0.02},
+    {"lr_warmup_steps": 0},
+    {"adam_beta1": 0.5},
+    {"adam_beta2": 0.5},
+    {"adam_weight_decay": 0.5},
+    {"max_grad_norm": 0.001},
+    {"ema_decay": 0.3},
+    {"ema_power": 3.0},
+    {"mixed_precision": "bf16"},
+]
+ALTERNATIVES: dict[str, list[str]] = {
+    "T_schedule": list(T_SCHEDULES),
+    "optimizer": list(OPTIMIZER_NAMES),
+    "noise_schedule": list(NOISE_SCHEDULES),
+    "objective": ["pred_x0", "pred_noise", "pred_v"],
+    "loss_type": list(LOSSES),
+    "lr_schedule": ["constant", "linear", "cosine", "inverse_sqrt"],
+}
+WITHOUT_EFFECT = {"log_every": 3, "validate_every": 1, "checkpoint_every": 3}
+"""On the weights: they say when something is written down."""
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project") / "latents"
+    write_latents(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process has one precision for good; here each run chooses its own."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def arguments(folder: Path, latents: Path, changes: dict[str, Any]) -> list[str]:
+    """The stage's arguments for a run in `folder`, whose params.yaml gets `changes` of the reference."""
+    values = REFERENCE | changes
+    section = {name: value for name, value in values.items() if name not in TOP_LEVEL}
+    top = {name: value for name, value in values.items() if name in TOP_LEVEL}
+    folder.mkdir(exist_ok=True)
+    write_params(folder / "params.yaml", top | {"train_diffusion": section})
+    paths = {"params": folder / "params.yaml", "latents": latents, "resume": folder / "resume"}
+    paths |= {"out": folder / "out", "curves": folder / "curves"}
+    return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the stage in this process with these changes of the reference; the folder of its outputs."""
+    numbers = itertools.count()
+
+    def run_stage(folder: Path | None = None, **changes: Any) -> Path:
+        folder = folder or tmp_path / str(next(numbers))
+        AcceleratorState._reset_state(reset_partial_state=True)
+        monkeypatch.setattr(sys, "argv", ["train_diffusion.py", *arguments(folder, latents, changes)])
+        train_diffusion.main()
+        return folder
+
+    return run_stage
+
+
+@pytest.fixture(scope="module")
+def reference(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setattr(sys, "argv", ["train_diffusion.py", *arguments(folder, latents, {})])
+        train_diffusion.main()
+    return folder
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "out" / "denoiser.safetensors")
+
+
+def differ(one: Path, other: Path) -> bool:
+    """By more than rounding."""
+    ours, theirs = weights(one), weights(other)
+    if {name: weight.shape for name, weight in ours.items()} != {name: weight.shape for name, weight in theirs.items()}:
+        return True
+    return any(not torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5) for name in ours)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """All files but that of the times, which no two runs share."""
+    paths = [path for name in ("out", "curves") for path in (folder / name).iterdir() if path.name != "timing.tsv"]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
+    tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
+    assert tried | {"tan_d", "gradient_accumulation_steps"} == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
+
+
+@pytest.mark.parametrize("changes", EFFECTS, ids=str)
+def test_a_parameter_has_an_effect(changes: dict[str, Any], run: Run, reference: Path) -> None:
+    assert differ(run(**changes), reference)
+
+
+@pytest.mark.parametrize("name", ALTERNATIVES)
+def test_each_name_means_something_else(name: str, run: Run) -> None:
+    folders = [run(**{name: value}) for value in ALTERNATIVES[name]]
+    for one, other in itertools.combinations(folders, 2):
+        assert differ(one, other)
+
+
+def test_tan_d_has_an_effect_on_the_noise_schedule_tan(run: Run) -> None:
+    assert differ(run(noise_schedule="tan", tan_d=9), run(noise_schedule="tan", tan_d=2))
+
+
+def test_each_optimizer_follows_its_parameters(run: Run) -> None:
+    for optimizer in OPTIMIZER_NAMES:
+        plain = run(optimizer=optimizer)
+        for changes in ({"adam_beta1": 0.5}, {"adam_weight_decay": 0.5}, {"learning_rate": 0.001}):
+            assert differ(plain, run(optimizer=optimizer, **changes))
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_when_to_write_things_down_changes_no_weight(name: str, run: Run, reference: Path) -> None:
+    folder = run(**{name: WITHOUT_EFFECT[name]})
+    assert outputs(folder)["denoiser.safetensors"] == outputs(reference)["denoiser.safetensors"]
+    assert (outputs(folder) == outputs(reference)) == (name == "checkpoint_every")
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_a_batch_cut_into_parts_gives_the_same_weights(parts: int, run: Run, reference: Path) -> None:
+    assert not differ(run(gradient_accumulation_steps=parts), reference)
+
+
+def test_the_same_parameters_give_the_same_bytes(run: Run, reference: Path) -> None:
+    torch.rand(3)
+    assert outputs(run()) == outputs(reference)
+
+
+@pytest.mark.parametrize("T_schedule", T_SCHEDULES)
+def test_T_now_is_written_down_as_the_schedule_has_it(T_schedule: str, run: Run) -> None:
+    folder = run(T_schedule=T_schedule, log_every=1)
+    expected = DiffusionRange(T_schedule, STEPS, 100, power=2, start_fraction=0.2, anneal_fraction=0.5)
+    rows = read_tsv(folder / "curves" / "training.tsv")
+    assert [int(row["step"]) for row in rows] == list(range(1, STEPS + 1))
+    assert [int(row["T_now"]) for row in rows] == [expected.max_timestep(step) for step in range(STEPS)]
+
+
+def test_curves_have_their_rows_and_the_last_step(run: Run) -> None:
+    folder = run(num_train_steps=7, log_every=3, validate_every=5)
+    curves = {path.stem: read_tsv(path) for path in (folder / "curves").glob("*.tsv")}
+    assert set(curves) == {"training", "validation", "validation_by_range", "timing"}
+    assert [row["step"] for row in curves["training"]] == ["3", "6", "7"]
+    assert [row["step"] for row in curves["timing"]] == ["3", "6", "7"]
+    assert [row["step"] for row in curves["validation"]] == ["5", "7"]
+    assert [row["step"] for row in curves["validation_by_range"]] == ["5"] * 10 + ["7"] * 10
+    rates = [float(row["learning_rate"]) for row in curves["training"]]
+    assert rates[0] == pytest.approx(0.01)  # the third step is the first after the warm-up
+    assert rates[0] > rates[1] > rates[2] > 0
+    seconds = [float(row["seconds"]) for row in curves["timing"]]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    final = read_json(folder / "curves" / "training.json")
+    assert final["train_loss"] == pytest.approx(float(curves["training"][-1]["loss"]), rel=1e-5)
+    assert final["validation_loss"] == pytest.approx(float(curves["validation"][-1]["loss"]), rel=1e-5)
+    assert final["parameters"] == sum(weight.numel() for weight in weights(folder).values())
+
+
+def test_T_schedules_are_compared_on_the_same_texts_timesteps_and_noise(run: Run) -> None:
+    # One step, whose learning rate the warm-up holds at 0: two equal networks, trained on different t.
+    changes = {"num_train_steps": 1, "lr_warmup_steps": 1, "objective": "pred_v", "anneal_fraction": 1.0}
+    normal, linear = (outputs(run(T_schedule=name, **changes)) for name in ("normal", "linear"))
+    assert normal["validation.tsv"] == linear["validation.tsv"]
+    assert normal["validation_by_range.tsv"] == linear["validation_by_range.tsv"]
+    assert normal["training.tsv"] != linear["training.tsv"]
+
+
+def test_training_lowers_both_losses(run: Run) -> None:
+    folder = run(num_train_steps=80, log_every=8, validate_every=8, T_schedule="normal")
+    for name in ("training", "validation"):
+        losses = [float(row["loss"]) for row in read_tsv(folder / "curves" / f"{name}.tsv")]
+        assert losses[-1] < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize(("optimizer", "signal_at"), [("adamw", 5), ("lion", 5), ("muon", 0), ("muon", 4), ("muon", 5)])
+def test_stopped_and_resumed_equals_uninterrupted(
+    optimizer: str, signal_at: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"optimizer": optimizer, "dropout": 0.2}
+    expected = outputs(run(**changes))
+    train_step = DiffusionTrainer.train_step
+    steps: list[int] = []
+
+    def recorded(self: DiffusionTrainer, step: int) -> Tensor:
+        steps.append(step)
+        if len(steps) == signal_at + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(self, step)
+
+    monkeypatch.setattr(DiffusionTrainer, "train_step", recorded)
+    with pytest.raises(InputError, match=rf"stopped by a signal after step {signal_at + 1} of {STEPS}"):
+        run(tmp_path / "stopped", **changes)
+    assert not (tmp_path / "stopped" / "out").exists()
+    assert outputs(run(tmp_path / "stopped", **changes)) == expected
+    assert steps == list(range(STEPS))
+    assert list((tmp_path / "stopped" / "resume").iterdir()) == []
+
+
+def test_a_run_with_other_parameters_does_not_take_the_checkpoint(
+    run: Run, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionTrainer, "record_time", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(InputError, match="stopped by a signal after step 2"):
+            run(tmp_path / "stopped", learning_rate=0.02)
+    assert outputs(run(tmp_path / "stopped")) == outputs(reference)
+    assert len(list((tmp_path / "stopped" / "resume").iterdir())) == 1  # that of the stopped training
+
+
+def test_killed_and_resumed_equals_uninterrupted(run: Run, latents: Path, tmp_path: Path) -> None:
+    changes = {"num_train_steps": 300, "checkpoint_every": 10, "log_every": 7}
+    expected = outputs(run(**changes))
+    script = [sys.executable, str(ROOT / "src" / "train_diffusion.py"), *arguments(tmp_path / "killed", latents, changes)]
+    with subprocess.Popen(script, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "killed" / "resume").glob("*/checkpoint.pt")):
+            assert process.poll() is None, "the stage ended before its first checkpoint"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "out").exists()
+    (checkpoint,) = (tmp_path / "killed" / "resume").glob("*/checkpoint.pt")
+    assert 0 < torch.load(checkpoint)["step"] < 300
+    assert outputs(run(tmp_path / "killed", **changes)) == expected
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_sentence_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not finite after step|the loss is (nan|inf) at step") as caught:
+        run(tmp_path / "diverged", learning_rate=1e30, checkpoint_every=1, num_train_steps=20)
+    (checkpoint,) = (tmp_path / "diverged" / "resume").glob("*/checkpoint.pt")
+    assert str(checkpoint) in str(caught.value)
+    state = torch.load(checkpoint)["state"]["denoiser"]
+    assert all(weight.isfinite().all() for weight in state.values())
+    assert not (tmp_path / "diverged" / "out").exists()
+
+
+def test_a_precision_that_the_machine_does_not_have_is_named(run: Run) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine computes in fp16")
+    with pytest.raises(InputError, match="mixed_precision = fp16 is not for this machine: it needs a GPU"):
+        run(mixed_precision="fp16")

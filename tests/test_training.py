@@ -1,0 +1,246 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.training_utils import EMAModel
+from torch import nn
+
+from annealed_lm import training
+from annealed_lm.annealing import DiffusionRange
+from annealed_lm.checkpoints import CheckpointStore
+from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.diffusion import GaussianDiffusion
+from annealed_lm.errors import InputError
+from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.training import DiffusionTrainer, DiffusionTraining, RunningLoss, averaged_copy, make_accelerator
+from annealed_lm.validation import FixedValidation
+from tiny import CPU, LATENT_DIM, write_latents
+
+TIMESTEPS = 100
+TRAINING = DiffusionTraining(
+    optimizer="adamw",
+    random_seed=0,
+    self_condition=0.5,
+    num_train_steps=6,
+    train_batch_size=8,
+    gradient_accumulation_steps=1,
+    learning_rate=0.01,
+    lr_schedule="constant",
+    lr_warmup_steps=0,
+    adam_beta1=0.9,
+    adam_beta2=0.98,
+    adam_weight_decay=0.01,
+    max_grad_norm=1.0,
+    ema_decay=0.9999,
+    ema_power=0.75,
+    log_every=2,
+    validate_every=3,
+    checkpoint_every=100,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_precision_left_over() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def latents(tmp_path: Path) -> Path:
+    write_latents(tmp_path / "latents")
+    return tmp_path / "latents"
+
+
+def make_trainer(latents: Path, accelerator: Accelerator | None = None, **changes: Any) -> DiffusionTrainer:
+    torch.manual_seed(0)
+    settings = DenoiserSettings(
+        latent_dim=LATENT_DIM,
+        max_length=6,
+        tx_dim=8,
+        tx_depth=1,
+        tx_heads=2,
+        dropout=0.0,
+        scale_shift=True,
+        self_condition=True,
+    )
+    diffusion_range = DiffusionRange("linear", TRAINING.num_train_steps, TIMESTEPS, anneal_fraction=1.0)
+    return DiffusionTrainer(
+        DenoisingTransformer(settings),
+        GaussianDiffusion("cosine", TIMESTEPS, 9, "pred_x0", "l2"),
+        RangeSampler(diffusion_range),
+        LatentSet.load(latents, "train"),
+        LatentStatistics.load(latents),
+        dataclasses.replace(TRAINING, **changes),
+        accelerator or make_accelerator("no"),
+    )
+
+
+def make_validation(latents: Path, trainer: DiffusionTrainer) -> FixedValidation:
+    return FixedValidation(trainer.diffusion, LatentSet.load(latents, "valid"), trainer.statistics, True, CPU)
+
+
+@pytest.mark.parametrize(("ema_decay", "ema_power"), [(0.9999, 0.75), (0.8, 0.75), (0.9999, 2 / 3)])
+def test_the_average_equals_that_of_diffusers(ema_decay: float, ema_power: float) -> None:
+    model = nn.Linear(4, 4)
+    ours = averaged_copy(model, ema_decay, ema_power)
+    theirs = EMAModel(model.parameters(), decay=ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=ema_power)
+    for _ in range(30):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        ours.update_parameters(model)
+        theirs.step(model.parameters())
+    for average, expected, current in zip(ours.parameters(), theirs.shadow_params, model.parameters(), strict=True):
+        torch.testing.assert_close(average, expected, atol=1e-5, rtol=1e-5)
+        assert not torch.isclose(average, current).any()
+
+
+def test_the_first_average_is_the_weights_and_the_second_is_by_the_formula() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = averaged_copy(model, 0.9999, 0.75)
+    for value, expected in ((1.0, 1.0), (2.0, 1 + 2**-0.75)):  # decay 1 - 1^-0.75 = 0, then 1 - 2^-0.75
+        nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+        assert average.module.weight.item() == pytest.approx(expected)
+
+
+def test_the_network_that_is_validated_is_the_average_and_drops_nothing(latents: Path) -> None:
+    trainer = make_trainer(latents)
+    trainer.denoiser.train()
+    assert not trainer.ema.training
+    assert all(one is not other for one, other in zip(trainer.ema.parameters(), trainer.denoiser.parameters(), strict=True))
+
+
+def test_the_running_loss_is_the_mean_since_it_was_read() -> None:
+    loss = RunningLoss(CPU)
+    for value in (1.0, 2.0, 6.0):
+        loss.add(torch.tensor(value))
+    assert loss.read() == 3
+    loss.add(torch.tensor(5.0))
+    saved = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in loss.state_dict().items()}
+    other = RunningLoss(CPU)
+    other.load_state_dict(saved)
+    for each in (loss, other):
+        each.add(torch.tensor(7.0))
+        assert each.read() == 6
+
+
+def test_a_steps_random_numbers_depend_on_seed_and_step_only(latents: Path) -> None:
+    trainer, other = make_trainer(latents), make_trainer(latents, random_seed=1)
+    x_start = torch.zeros(8, 6, LATENT_DIM)
+    first = trainer.random_numbers(3, x_start)
+    trainer.random_numbers(4, x_start)
+    torch.rand(2)
+    assert all(torch.equal(*pair) for pair in zip(first, trainer.random_numbers(3, x_start), strict=True))
+    for different in (trainer.random_numbers(4, x_start), other.random_numbers(3, x_start)):
+        assert not torch.equal(first[0], different[0])
+        assert not torch.isclose(first[1], different[1]).all(-1).any()
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_t_noise_and_conditioning_are_distributed_as_stated(probability: float, latents: Path) -> None:
+    trainer = make_trainer(latents, self_condition=probability)
+    x_start = torch.zeros(1000, 6, LATENT_DIM)
+    for step, T_now in ((0, 20), (3, 60), (6, 100)):
+        t, noise, rows = trainer.random_numbers(step, x_start)
+        assert t.min() == 0
+        assert t.max() == T_now - 1
+        assert float(noise.mean()) == pytest.approx(0, abs=0.03)
+        assert float(noise.std()) == pytest.approx(1, abs=0.02)
+        assert float(rows.double().mean()) == pytest.approx(probability, abs=0.06)
+
+
+def test_a_step_is_the_gradient_of_the_mean_loss_of_its_texts(latents: Path) -> None:
+    trainer = make_trainer(latents)
+    twin = make_trainer(latents)
+    x_start, mask = twin.latents.batch(twin.order.batch(0))
+    x_start = twin.statistics.normalise(x_start)
+    loss = twin.diffusion.losses(
+        twin.denoiser, x_start, *twin.random_numbers(0, x_start)[:2], mask, twin.random_numbers(0, x_start)[2]
+    )
+    loss.mean().backward()
+    twin.optimize()
+    torch.testing.assert_close(trainer.train_step(0), loss.mean())
+    for ours, theirs in zip(trainer.denoiser.parameters(), twin.denoiser.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8, 20])
+def test_gradients_of_parts_add_up_to_that_of_the_batch(parts: int, latents: Path) -> None:
+    whole, cut = make_trainer(latents), make_trainer(latents, gradient_accumulation_steps=parts)
+    for step in range(4):
+        torch.testing.assert_close(cut.train_step(step), whole.train_step(step), atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_are_clipped_to_the_largest_norm(latents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+    for max_grad_norm in (1e6, 0.01):
+        trainer = make_trainer(latents, max_grad_norm=max_grad_norm)
+        for optimizer in trainer.optimizers:
+            monkeypatch.setattr(optimizer, "zero_grad", lambda: None)
+        trainer.train_step(0)
+        norms.append(nn.utils.get_total_norm([p.grad for p in trainer.denoiser.parameters() if p.grad is not None]).item())
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_records_are_the_losses_of_the_steps(latents: Path, tmp_path: Path) -> None:
+    trainer, twin = make_trainer(latents), make_trainer(latents)
+    records = trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer))
+    losses = [twin.train_step(step).item() for step in range(6)]
+    means = [(losses[step] + losses[step + 1]) / 2 for step in (0, 2, 4)]
+    assert [row["loss"] for row in records["training"]] == pytest.approx(means, rel=1e-4)
+    assert [row["T_now"] for row in records["training"]] == [33, 60, 86]  # of the steps 1, 3, 5: 20 + step / 6 * 80
+    assert records["validation"][-1]["loss"] == pytest.approx(
+        make_validation(latents, twin).losses(twin.ema.module).mean().item(), rel=1e-4
+    )
+
+
+def test_half_precision_scales_its_gradients_and_comes_out_the_same(latents: Path, tmp_path: Path) -> None:
+    accelerator = make_accelerator("no")
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # as accelerate has one for fp16 on a GPU
+    for optimizer in ("adamw", "muon"):
+        scaled, plain = make_trainer(latents, accelerator, optimizer=optimizer), make_trainer(latents, optimizer=optimizer)
+        accelerator.scaler, scaler = None, accelerator.scaler
+        expected = [plain.train_step(step) for step in range(4)]
+        accelerator.scaler = scaler
+        found = [scaled.train_step(step) for step in range(4)]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        assert set(scaled.state()) == set(plain.state()) | {"scaler"}
+        CheckpointStore(tmp_path / optimizer).save(4, scaled.state(), {})
+        assert CheckpointStore(tmp_path / optimizer).load(scaled.state(), {}) == 4
+
+
+def test_a_step_whose_scaled_gradients_overflow_is_left_out(latents: Path) -> None:
+    accelerator = make_accelerator("no")
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=float("inf"))
+    trainer = make_trainer(latents, accelerator)
+    before = [parameter.detach().clone() for parameter in trainer.denoiser.parameters()]
+    trainer.train_step(0)
+    assert all(torch.equal(*pair) for pair in zip(before, trainer.denoiser.parameters(), strict=True))
+
+
+def test_autocast_is_that_of_the_precision(latents: Path) -> None:
+    computed = []
+    for mixed_precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        trainer = make_trainer(latents, make_accelerator(mixed_precision))
+        trainer.denoiser.input.register_forward_hook(lambda *hooked: computed.append(hooked[-1].dtype))
+        trainer.train_step(0)
+        assert {parameter.dtype for parameter in trainer.denoiser.parameters()} == {torch.float32}
+        assert {parameter.dtype for parameter in trainer.ema.module.parameters()} == {torch.float32}
+    assert set(computed) == {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize("mixed_precision", ["bf16", "fp16"])
+def test_a_precision_that_accelerate_refuses_is_named(mixed_precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(mixed_precision: str) -> Accelerator:
+        raise ValueError("the device is too old")
+
+    monkeypatch.setattr(training, "Accelerator", refuse)
+    with pytest.raises(InputError, match=f"mixed_precision = {mixed_precision} is not for this machine: the device is too old"):
+        make_accelerator(mixed_precision)
