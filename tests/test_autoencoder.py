@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import COMPRESSED, CPU, LAYOUTS, MAX_TOKENS, TEXTS, encode, latent_settings, load_bart, make_autoencoder, save_bart
 
 from annealed_lm.autoencoder import Autoencoder, require_same_corpus, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining, decoder_inputs, train_autoencoder
@@ -10,6 +9,7 @@ from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_json
 from annealed_lm.tokenizer import tokenize
+from tiny import COMPRESSED, CPU, LAYOUTS, MAX_TOKENS, TEXTS, encode, latent_settings, load_bart, make_autoencoder, save_bart
 
 BATCH = [TEXTS[0], "the old crown is far from here", "the pub", "a red kettle seems cheap and good"]
 BART_WIDTH = 16

@@ -54,6 +54,7 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
         ("train_diffusion.learning_rate", "1e-4x", "learning_rate = '1e-4x': it should be a valid number"),
         ("train_diffusion.learning_rate", float("inf"), "learning_rate = inf: it should be a finite number"),
         ("train_diffusion.mixed_precision", False, "mixed_precision = False: it should be 'no', 'bf16' or 'fp16'"),
+        ("train_diffusion.tx_dim", 15, r"tx_dim = 15: it should be a multiple of 2"),
         ("train_diffusion.tx_heads", 7, r"tx_dim = \d+ is not a multiple of tx_heads = 7"),
         ("train_autoencoder.heads", 7, r"d_model = \d+ is not a multiple of heads = 7"),
         ("train_language_model.heads", 7, r"d_model = \d+ is not a multiple of heads = 7"),
@@ -69,6 +70,16 @@ def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, sentence:
     with pytest.raises(InputError, match=f"^params.yaml: .*{sentence}") as caught:
         parse_config(params_with(key, value))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["train_autoencoder", "train_language_model"])
+def test_bpe_needs_room_for_every_byte(section: str) -> None:
+    values = params_with(f"{section}.tokenizer", "bpe")
+    values[section]["vocab_size"] = 260
+    parse_config(values)
+    values[section]["vocab_size"] = 259
+    with pytest.raises(InputError, match=f"{section}: vocab_size = 259 is too small for tokenizer = bpe, .* 260 entries"):
+        parse_config(values)
 
 
 def test_every_fault_is_told_at_once() -> None:

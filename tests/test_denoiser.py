@@ -17,6 +17,7 @@ SETTINGS = DenoiserSettings(
     latent_dim=4, max_length=12, tx_dim=16, tx_depth=2, tx_heads=2, dropout=0.0, scale_shift=True, self_condition=True
 )
 BATCH, LENGTH = 3, 6
+PARTS = ("scale of attention", "shift of attention", "scale of feed-forward", "shift of feed-forward")
 
 
 def make(seed: int = 0, **changes: object) -> DenoisingTransformer:
@@ -137,16 +138,27 @@ def test_the_noise_level_is_read_with_and_without_scale_shift(scale_shift: bool)
     assert torch.equal(found[1], expected[1])
 
 
-def test_scale_shift_puts_the_noise_level_into_every_block() -> None:
-    with_, without = make(scale_shift=True), make(scale_shift=False)
-    assert all(block.modulation is not None for block in with_.blocks)
-    assert all(block.modulation is None for block in without.blocks)
-    nn.init.zeros_(with_.time_to_input.weight)
-    nn.init.zeros_(without.time_to_input.weight)
+@pytest.mark.parametrize("part", PARTS)
+def test_scale_shift_modulates_both_halves_of_a_block(part: str) -> None:
+    denoiser = make(tx_depth=1)
+    nn.init.zeros_(denoiser.time_to_input.weight)
+    (block,) = denoiser.blocks
+    rows = slice(PARTS.index(part) * SETTINGS.tx_dim, (PARTS.index(part) + 1) * SETTINGS.tx_dim)
+    kept = block.modulation.weight.detach()[rows].clone()
     x_t, level, mask, self_cond = example()
-    for denoiser, reads_the_level in ((with_, True), (without, False)):
+    for value, reads_the_level in ((kept, True), (torch.zeros_like(kept), False)):
+        with torch.no_grad():
+            block.modulation.weight.zero_()
+            block.modulation.weight[rows] = value
         same = torch.equal(denoiser(x_t, level, mask, self_cond), denoiser(x_t, level.flip(0), mask, self_cond))
         assert same != reads_the_level
+
+
+def test_without_scale_shift_the_noise_level_is_read_at_the_input_only() -> None:
+    denoiser = make(scale_shift=False)
+    nn.init.zeros_(denoiser.time_to_input.weight)
+    x_t, level, mask, self_cond = example()
+    assert torch.equal(denoiser(x_t, level, mask, self_cond), denoiser(x_t, level.flip(0), mask, self_cond))
 
 
 def test_dropout_acts_while_training_and_only_then() -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tiny import COMPRESSED, LAYOUTS, MAX_TOKENS, TEXTS, make_autoencoder
 
 from annealed_lm.encoding import encode_ids
 from annealed_lm.tokenizer import tokenize
+from tiny import COMPRESSED, LAYOUTS, MAX_TOKENS, TEXTS, make_autoencoder
 
 
 @pytest.mark.parametrize("latent_layout", LAYOUTS)

@@ -54,6 +54,8 @@ LearningRateSchedule = Literal[
     "polynomial",
     "inverse_sqrt",
 ]
+SMALLEST_BPE = 256 + 4
+"""Every byte and the special tokens."""
 
 
 class Section(BaseModel):
@@ -102,7 +104,8 @@ class TrainAutoencoder(Section):
     weight_decay: NonNegativeFloat
 
     @model_validator(mode="after")
-    def heads_divide_width(self) -> "TrainAutoencoder":
+    def sizes_fit(self) -> "TrainAutoencoder":
+        require_room_for_bytes(self.tokenizer, self.vocab_size)
         return require_divisible(self, "d_model", "heads")
 
 
@@ -123,7 +126,8 @@ class TrainLanguageModel(Section):
     learning_rate: PositiveFloat
 
     @model_validator(mode="after")
-    def heads_divide_width(self) -> "TrainLanguageModel":
+    def sizes_fit(self) -> "TrainLanguageModel":
+        require_room_for_bytes(self.tokenizer, self.vocab_size)
         return require_divisible(self, "d_model", "heads")
 
 
@@ -144,7 +148,7 @@ class TrainDiffusion(Section):
     self_condition: Share
     normalize_latent: bool
     scale_shift: bool
-    tx_dim: PositiveInt
+    tx_dim: Annotated[int, Field(gt=0, multiple_of=2)]  # the embedding of t is half sines, half cosines
     tx_depth: PositiveInt
     tx_heads: PositiveInt
     dropout: OpenShare
@@ -226,6 +230,13 @@ def require_divisible(section: S, width: str, heads: str) -> S:
     if getattr(section, width) % getattr(section, heads):
         raise contradiction(f"{width} = {getattr(section, width)} is not a multiple of {heads} = {getattr(section, heads)}")
     return section
+
+
+def require_room_for_bytes(tokenizer: str, vocab_size: int) -> None:
+    if tokenizer == "bpe" and vocab_size < SMALLEST_BPE:
+        raise contradiction(
+            f"vocab_size = {vocab_size} is too small for tokenizer = bpe, which starts from {SMALLEST_BPE} entries"
+        )
 
 
 def known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -62,7 +62,7 @@ def text_uniforms(indices: Sequence[int], tokens: int, seed: int) -> Tensor:
 
 def generation_config(autoencoder: Autoencoder, strategy: str, settings: DecodingSettings) -> GenerationConfig:
     """What transformers' generate is told. What is left open here it takes from the model's own generation settings, so all that
-    decides how a text is written stands here; of those settings only the forced first and last tokens are a pretrained model's."""
+    decides how a text is written stands here; only forced first and last tokens are left to a pretrained model."""
     config = autoencoder.bart.config
     return GenerationConfig(
         do_sample=False,

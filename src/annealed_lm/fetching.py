@@ -51,7 +51,7 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
     Files that only the official split needs come along where they are.
     """
     corpus = CORPUS_FILES[dataset_name]
-    # DVC watches the first folder only: from another one a file is taken only if its sha256 is known, so that it cannot change unseen.
+    # DVC watches the first folder only: from another one a file is taken only if its sha256 is known; it cannot change unseen.
     pinned = set(corpus.required["random"]) <= set(corpus.releases)
     for folder in (raw / dataset_name for raw in (raw_folders if pinned else raw_folders[:1])):
         for split in ("official", "random"):

@@ -44,7 +44,7 @@ def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:
         axes.plot(columns["step"], columns[y], label=name)
     axes.set_xlabel("step")
     axes.set_ylabel(y)
-    axes.legend(title=title)
+    figure.legend(title=title, loc="outside right upper")  # beside the lines, never over them
     return figure
 
 
