@@ -66,8 +66,7 @@ def main() -> None:
         write_json(
             metrics / "autoencoder.json", {name: shares for name, shares in reconstruction.items() if name != NOT_A_METRIC}
         )
-        seconds = {"train_seconds": float(read_tsv(args.curves / "timing.tsv")[-1]["seconds"])}
-        write_json(metrics / "training.json", read_json(args.curves / "training.json") | seconds)
+        write_json(metrics / "training.json", read_json(args.curves / "training.json"))
         write_json(metrics / "references.json", references)
         write_json(metrics / "samples.json", scores)
     with atomic_path(args.plots) as plots:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from annealed_lm.autoencoder import Autoencoder
+
+# The tensors of tests are tiny: threads would only wait for each other. Read when torch is imported, so set before.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

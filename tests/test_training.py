@@ -244,3 +244,10 @@ def test_a_precision_that_accelerate_refuses_is_named(mixed_precision: str, monk
     monkeypatch.setattr(training, "Accelerator", refuse)
     with pytest.raises(InputError, match=f"mixed_precision = {mixed_precision} is not for this machine: the device is too old"):
         make_accelerator(mixed_precision)
+
+
+def test_half_precision_needs_a_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine computes in fp16")
+    with pytest.raises(InputError, match="mixed_precision = fp16 is not for this machine: it needs a GPU"):
+        make_accelerator("fp16")

@@ -78,8 +78,8 @@ def train_autoencoder(
     device: torch.device,
 ) -> None:
     """Train in place whatever of the autoencoder is not frozen, on texts given as token ids."""
-    autoencoder.to(device).train()
-    learner = autoencoder.learner()
+    learner = autoencoder.to(device).eval().learner()
+    learner.train()  # a frozen BART keeps its own dropout off
     optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay))
     schedulers = make_schedulers(optimizers, "cosine", training.lr_warmup_steps, training.num_train_steps)
     order = BatchOrder([len(row) for row in token_ids], training.batch_size, training.seed)

@@ -50,8 +50,6 @@ LearningRateSchedule = Literal[
     "constant_with_warmup",
     "linear",
     "cosine",
-    "cosine_with_restarts",
-    "polynomial",
     "inverse_sqrt",
 ]
 SMALLEST_BPE = 256 + 4

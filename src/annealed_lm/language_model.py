@@ -79,7 +79,7 @@ class LanguageModel:
         tokenizer = self.tokenizer
         end = tokenizer.eos_token_id
         start = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [[start, *row, end][: self.model.config.max_position_embeddings] for row in rows]
 
     def token_losses(self, ids: Tensor, mask: Tensor) -> Tensor:

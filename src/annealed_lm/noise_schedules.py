@@ -32,8 +32,9 @@ def cosine(timesteps: int, d: float) -> Array:
 
 def sqrt(timesteps: int, d: float) -> Array:
     """1 - sqrt(u + 0.0001) (Li et al. 2022, Diffusion-LM, arXiv 2205.14217, appendix A)."""
-    signal: Array = 1 - np.sqrt(np.arange(1, timesteps + 1) / timesteps - 1e-4 + 1e-8)
-    return np.maximum(signal, SMALLEST_ALPHA_CUMPROD)
+    u = np.arange(1, timesteps + 1) / timesteps
+    alphas_cumprod: Array = np.maximum(1 - np.sqrt(u + 1e-4), SMALLEST_ALPHA_CUMPROD)
+    return alphas_cumprod
 
 
 def tan(timesteps: int, d: float) -> Array:

@@ -53,7 +53,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_token
 
 def tokenization_counts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, int]:
     """How many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>."""
-    whole = tokenizer(list(texts), truncation=False)["input_ids"]
+    whole = tokenizer(list(texts), truncation=False, verbose=False)[
+        "input_ids"
+    ]  # not verbose: no warning of what is counted here
     return {
         "truncated_texts": sum(len(full) > len(kept) for full, kept in zip(whole, ids, strict=True)),
         "unknown_tokens": sum(row.count(tokenizer.unk_token_id) for row in map(list, ids)),

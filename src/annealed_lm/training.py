@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -158,6 +158,10 @@ class DiffusionTrainer:
             description="diffusion",
         )
         return self.records
+
+    def averaged_denoiser(self) -> DenoisingTransformer:
+        """The denoiser with the averaged weights, in evaluation mode."""
+        return cast(DenoisingTransformer, self.ema.module)  # a copy of the denoiser, which torch types as any module
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
