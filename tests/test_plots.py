@@ -27,7 +27,7 @@ def test_training_figure_draws_every_column() -> None:
 def test_lines_figure_names_each_line() -> None:
     figure = lines_figure({"0-9": {"step": [0, 1], "loss": [3, 2]}, "10-19": {"step": [0, 1], "loss": [5, 4]}}, "loss", "t")
     assert drawn(figure) == [[[(0, 3), (1, 2)], [(0, 5), (1, 4)]]]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["0-9", "10-19"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0-9", "10-19"]
 
 
 def test_samples_are_shown_letter_for_letter() -> None:

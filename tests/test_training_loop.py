@@ -136,11 +136,11 @@ def test_a_signal_does_not_save_weights_that_are_not_finite(tmp_path: Path) -> N
 def test_signals_mean_afterwards_what_they_meant_before(uninterrupted: Training, tmp_path: Path) -> None:
     def handler(*_: object) -> None: ...
 
-    before = signal.signal(signal.SIGTERM, handler)
+    before, interrupt = signal.signal(signal.SIGTERM, handler), signal.getsignal(signal.SIGINT)
     try:
         Training(tmp_path / "key").run()
         assert signal.getsignal(signal.SIGTERM) is handler
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is interrupt
     finally:
         signal.signal(signal.SIGTERM, before)
 
