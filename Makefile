@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3.11
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-HIDDEN_COLUMNS = Created|data/|models/|src/|.*(_std|_corpus|repetition_.|diversity|words|verbatim_train|empty|train_loss)$$
+HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_std|_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|verbatim_train|empty|train_loss)$$
 
 .PHONY: run test lint show fetch doctor clean identity
 
