@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from annealed_lm.config import OPTIMIZER_NAMES, LearningRateSchedule
+from annealed_lm.config import LearningRateSchedule, Optimizer
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.optimizers import MUON_LEARNING_RATE, OPTIMIZERS, OptimizerSettings, make_schedulers
 
@@ -54,7 +54,7 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def test_the_names_in_the_schema_are_the_optimizers_there_are() -> None:
-    assert set(OPTIMIZERS) == set(OPTIMIZER_NAMES)
+    assert set(OPTIMIZERS) == set(get_args(Optimizer))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

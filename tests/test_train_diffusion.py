@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 import train_diffusion
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
-from annealed_lm.config import OPTIMIZER_NAMES, TrainDiffusion
+from annealed_lm.config import Optimizer, TrainDiffusion
 from annealed_lm.diffusion import LOSSES
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_json, read_tsv
@@ -71,7 +71,7 @@ EFFECTS: list[dict[str, Any]] = [
 ]
 ALTERNATIVES: dict[str, list[str]] = {
     "T_schedule": list(T_SCHEDULES),
-    "optimizer": list(OPTIMIZER_NAMES),
+    "optimizer": list(get_args(Optimizer)),
     "noise_schedule": list(NOISE_SCHEDULES),
     "objective": ["pred_x0", "pred_noise", "pred_v"],
     "loss_type": list(LOSSES),

@@ -18,7 +18,7 @@ from annealed_lm.errors import InputError
 from annealed_lm.latents import LatentSet, LatentStatistics
 from annealed_lm.optimizers import OPTIMIZERS, OptimizerSettings, make_schedulers
 from annealed_lm.seeds import generator
-from annealed_lm.timestep_sampling import RangeSampler, draw_timesteps, stratified_uniforms
+from annealed_lm.timestep_sampling import TimestepSampler, draw_timesteps, stratified_uniforms
 from annealed_lm.training_loop import numbered, run_steps
 from annealed_lm.validation import FixedValidation
 
@@ -110,7 +110,7 @@ class DiffusionTrainer:
         self,
         denoiser: DenoisingTransformer,
         diffusion: GaussianDiffusion,
-        timestep_sampler: RangeSampler,
+        timestep_sampler: TimestepSampler,
         latents: LatentSet,
         statistics: LatentStatistics,
         training: DiffusionTraining,
