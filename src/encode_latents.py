@@ -1,4 +1,4 @@
-"""Texts and autoencoder -> data/latents: every training and validation text encoded once, ragged, in half precision."""
+"""Texts and autoencoder -> data/latents: training and validation texts encoded once, ragged, in half precision; their labels."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -10,8 +10,8 @@ from annealed_lm.config import load_config
 from annealed_lm.devices import default_device
 from annealed_lm.encoding import encode_ids
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import atomic_path, read_json, read_texts, write_json
-from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.files import atomic_path, read_json, read_labels, read_texts, write_json
+from annealed_lm.latents import LatentSet, LatentStatistics, index_labels
 from annealed_lm.tokenizer import tokenization_counts, tokenize
 
 
@@ -27,13 +27,14 @@ def main() -> None:
     autoencoder.to(default_device())
     settings = autoencoder.settings
     compressed = settings.latent_layout == "compressed"
+    names, labels = index_labels({split: read_labels(args.texts / f"{split}.jsonl") for split in ("train", "valid")})
     counts = {}
     with atomic_path(args.out) as partial:
         partial.mkdir()
-        for split in ("train", "valid"):
+        for split in labels:
             texts = read_texts(args.texts / f"{split}.jsonl")
             ids = tokenize(autoencoder.tokenizer, texts, settings.max_tokens)
-            latents = LatentSet.from_rows(encode_ids(autoencoder, ids, config.encode_latents.batch_size))
+            latents = LatentSet.from_rows(encode_ids(autoencoder, ids, config.encode_latents.batch_size), labels[split])
             latents.save(partial, split)
             counts[split] = {"texts": len(latents), "vectors": int(latents.offsets[-1])}
             counts[split] |= tokenization_counts(autoencoder.tokenizer, texts, ids)
@@ -42,6 +43,7 @@ def main() -> None:
         description = {
             "latent_dim": settings.latent_dim,
             "max_length": settings.num_latents if compressed else settings.max_tokens,
+            "labels": names,
             "splits": counts,
         }
         write_json(partial / "latents.json", description)

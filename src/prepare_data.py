@@ -34,7 +34,8 @@ def main() -> None:
         fingerprint = hashlib.sha256()
         for name in SPLITS:
             path = partial / f"{name}.jsonl"
-            write_jsonl(path, ({"text": text} for text in splits[name]))
+            rows = ({key: value for key, value in row._asdict().items() if value is not None} for row in splits[name])
+            write_jsonl(path, rows)  # without a label where there is none
             fingerprint.update(path.read_bytes())
         described = {"dataset_name": config.dataset_name, "fingerprint": fingerprint.hexdigest(), **statistics}
         write_json(partial / "statistics.json", described)

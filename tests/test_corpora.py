@@ -1,16 +1,20 @@
-import hashlib
-import json
-import zipfile
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+import prepare_data
+from annealed_lm.config import DatasetName
 from annealed_lm.corpora import CORPORA, SPLITS, Preparation, clean, draw, prepare_corpus
-from annealed_lm.corpus_files import CORPUS_FILES, E2E_ARCHIVE, E2E_MEMBERS, Splits, read_e2e, read_json_lines, read_lines
+from annealed_lm.corpus_files import CORPUS_FILES, LabelledText, Splits, read_e2e, unlabelled
 from annealed_lm.errors import InputError
-from annealed_lm.restaurants import is_grammatical
+from annealed_lm.files import read_json, read_jsonl
+from annealed_lm.restaurants import LABELS, is_grammatical, label_of
+from raw_files import AG_NEWS, E2E_CONTENTS, SST2, write_archive, write_files, write_json_lines, write_texts
+from tiny import write_params
 
 PREPARATION = Preparation(
     seed=0,
@@ -25,30 +29,8 @@ PREPARATION = Preparation(
 KEEP_DUPLICATES = replace(PREPARATION, duplicates="keep")
 
 
-def write_texts(folder: Path, texts: list[str]) -> Path:
-    (folder / "texts.txt").write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-    return folder
-
-
-def write_json_lines(path: Path, texts: list[str]) -> None:
-    path.write_text("".join(json.dumps([text]) + "\n" for text in texts), encoding="utf-8")
-
-
-def write_archive(folder: Path, contents: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """An archive laid out as E2E's, of CSV texts by split; the members and digests that belong to it."""
-    members = {}
-    with zipfile.ZipFile(folder / E2E_ARCHIVE, "w") as archive:
-        for name, content in contents.items():
-            archive.writestr(E2E_MEMBERS[name][0], content)
-            members[name] = (E2E_MEMBERS[name][0], hashlib.md5(content.encode()).hexdigest())
-    return members
-
-
-E2E_CONTENTS = {
-    "train": '\ufeffmr,ref\n"name[A], area[b]","A pub, ""cheap""\nby the river."\nname[B],Café B.\n',
-    "valid": "mr,ref\nname[C],C is here.\n",
-    "test": '"mr","ref"\n"name[D]","D is there."\n"name[D]","Café B."\n',
-}
+def texts_of(rows: list[LabelledText]) -> list[str]:
+    return [row.text for row in rows]
 
 
 # Cleaning
@@ -72,108 +54,43 @@ E2E_CONTENTS = {
     ],
 )
 def test_what_cleaning_does_to_a_row_is_counted(row: str, kept: str | None, findings: set[str]) -> None:
-    texts, counts = clean([row], PREPARATION)
-    assert texts == ([] if kept is None else [kept])
-    expected = {"rows": 1, "rows_kept": len(texts)} | dict.fromkeys(findings, 1)
+    rows, counts = clean([LabelledText(row, "a label")], PREPARATION)
+    assert rows == ([] if kept is None else [LabelledText(kept, "a label")])
+    expected = {"rows": 1, "rows_kept": len(rows)} | dict.fromkeys(findings, 1)
     assert {name: count for name, count in counts.items() if count or name in expected} == expected
 
 
 def test_duplicates_are_dropped_or_kept_after_cleaning() -> None:
-    rows = ["one", "two", " one ", "one\u200b", "two"]
-    assert clean(rows, PREPARATION)[0] == ["one", "two"]
-    assert clean(rows, KEEP_DUPLICATES)[0] == ["one", "two", "one", "one", "two"]
+    rows = unlabelled(["one", "two", " one ", "one\u200b", "two"])
+    assert clean(rows, PREPARATION)[0] == unlabelled(["one", "two"])
+    assert clean(rows, KEEP_DUPLICATES)[0] == unlabelled(["one", "two", "one", "one", "two"])
     assert clean(rows, PREPARATION)[1]["repeated"] == clean(rows, KEEP_DUPLICATES)[1]["repeated"] == 3
 
 
 def test_other_scripts_are_dropped_or_kept() -> None:
-    rows = ["Latin é", "Ελλάδα"]
-    assert clean(rows, replace(PREPARATION, other_scripts="drop"))[0] == ["Latin é"]
+    rows = unlabelled(["Latin é", "Ελλάδα"])
+    assert clean(rows, replace(PREPARATION, other_scripts="drop"))[0] == unlabelled(["Latin é"])
     assert clean(rows, PREPARATION)[0] == rows
 
 
 def test_cleaning_twice_changes_nothing_more() -> None:
-    once, _ = clean(["a\u200b b", "e\u0301\u0302 \x1c x", "\u1112\u1161\u11ab"], PREPARATION)
+    once, _ = clean(unlabelled(["a\u200b b", "e\u0301\u0302 \x1c x", "\u1112\u1161\u11ab"]), PREPARATION)
     twice, counts = clean(once, PREPARATION)
     assert once == twice
     assert counts["control_characters"] == counts["not_nfc"] == 0
 
 
-# Readers
-
-
-def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
-    path = tmp_path / "texts.txt"
-    path.write_bytes("\ufefffirst\x85still first\u2028\r\n\r\nthird\nlast".encode())
-    assert read_lines(path) == ["first\x85still first\u2028", "", "third", "last"]
-    path.write_bytes(b"")
-    assert read_lines(path) == []
-
-
-@pytest.mark.parametrize("data", [b"one\ntwo\n\xff\nfour\n", b"one\r\ntwo\r\nth\xe9\r\n"])
-def test_a_line_that_is_not_utf8_is_named(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "texts.txt").write_bytes(data)
-    with pytest.raises(InputError, match=r"texts\.txt line 3 is not UTF-8"):
-        prepare_corpus("text", tmp_path, PREPARATION)
-
-
-def test_json_lines_are_decoded(tmp_path: Path) -> None:
-    path = tmp_path / "train.json"
-    path.write_text('["Caf\\u00e9 \\"A\\"\\n."]\n\n ["é"] \n', encoding="utf-8")
-    assert read_json_lines(path) == ['Café "A"\n.', "", "é"]
-
-
-@pytest.mark.parametrize(
-    "line", ["Ann went.", '"Ann"', '["a", "b"]', "[]", "[1]", '{"a": 1}', "null", '["a"', '{"a": "b"}', "[" * 99999]
-)
-def test_a_line_that_is_no_json_list_of_a_string_is_named(tmp_path: Path, line: str) -> None:
-    (tmp_path / "train.json").write_text(f'["fine"]\n{line}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"train\.json line 2 is not a JSON list of one string"):
-        prepare_corpus("roc", tmp_path, PREPARATION)
-
-
-def test_roc_valid_file_is_divided_after_1000_lines(tmp_path: Path) -> None:
-    write_json_lines(tmp_path / "train.json", ["first", "second"])
-    write_json_lines(tmp_path / "valid.json", [f"held out {i}" for i in range(1003)])
-    splits = CORPUS_FILES["roc"].read(tmp_path, "official")
-    assert splits["train"] == ["first", "second"]
-    assert splits["valid"] == [f"held out {i}" for i in range(1000)]
-    assert splits["test"] == ["held out 1000", "held out 1001", "held out 1002"]
-    assert CORPUS_FILES["roc"].read(tmp_path, "random") == {"train": ["first", "second"]}
-
-
-def test_e2e_texts_are_the_references(tmp_path: Path) -> None:
-    members = write_archive(tmp_path, E2E_CONTENTS)
-    train = ['A pub, "cheap"\nby the river.', "Café B."]
-    official: Splits = {"train": train, "valid": ["C is here."], "test": ["D is there.", "Café B."]}
-    assert read_e2e(tmp_path, "official", members) == official
-    assert read_e2e(tmp_path, "random", members) == {"train": train}
-
-
-def test_an_archive_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None:
-    write_archive(tmp_path, E2E_CONTENTS)
-    with pytest.raises(InputError, match=r"trainset\.csv is not the published file"):
-        prepare_corpus("e2e", tmp_path, PREPARATION)
-
-
-def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
-    members = write_archive(tmp_path, {"train": E2E_CONTENTS["train"]})
-    archive = tmp_path / E2E_ARCHIVE
-    whole = archive.read_bytes()
-    at = whole.index(b"river")
-    for damaged in (whole[: len(whole) // 2], b"no archive", b"", whole[:at] + b"rover" + whole[at + 5 :]):
-        archive.write_bytes(damaged)
-        with pytest.raises(InputError, match="no whole E2E archive"):
-            read_e2e(tmp_path, "random", members)
-    archive.write_bytes(whole)
-    with pytest.raises(InputError, match=r"no whole E2E archive.*devset\.csv"):
-        read_e2e(tmp_path, "official", E2E_MEMBERS | members)
+def test_of_texts_that_are_equal_the_first_one_s_label_stays() -> None:
+    rows = [LabelledText("one", "a"), LabelledText("two", "b"), LabelledText("one ", "b"), LabelledText("two", "a")]
+    assert clean(rows, PREPARATION)[0] == [("one", "a"), ("two", "b")]
+    assert clean(rows, KEEP_DUPLICATES)[0] == [("one", "a"), ("two", "b"), ("one", "b"), ("two", "a")]
 
 
 # Splits
 
 
 def assert_disjoint(splits: Splits) -> None:
-    train, valid, test = (set(splits[name]) for name in SPLITS)
+    train, valid, test = (set(texts_of(splits[name])) for name in SPLITS)
     assert not (train & valid) | (train & test) | (valid & test)
 
 
@@ -195,7 +112,7 @@ def test_e2e_rows_are_held_out_of_the_training_file(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(CORPUS_FILES, "e2e", replace(CORPUS_FILES["e2e"], read=partial(read_e2e, members=members)))
     splits, _ = prepare_corpus("e2e", tmp_path, PREPARATION)
     assert_disjoint(splits)
-    assert {text for name in SPLITS for text in splits[name]} == {f"Text {i}." for i in range(30)}
+    assert {row.text for name in SPLITS for row in splits[name]} == {f"Text {i}." for i in range(30)}
 
 
 def test_official_splits_keep_and_count_their_overlap_with_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,9 +120,9 @@ def test_official_splits_keep_and_count_their_overlap_with_training(tmp_path: Pa
     monkeypatch.setitem(CORPUS_FILES, "e2e", replace(CORPUS_FILES["e2e"], read=partial(read_e2e, members=members)))
     splits, statistics = prepare_corpus("e2e", tmp_path, replace(PREPARATION, split="official"))
     assert splits == {
-        "train": ['A pub, "cheap" by the river.', "Café B."],
-        "valid": ["C is here."],
-        "test": ["D is there.", "Café B."],
+        "train": unlabelled(['A pub, "cheap" by the river.', "Café B."]),
+        "valid": unlabelled(["C is here."]),
+        "test": unlabelled(["D is there.", "Café B."]),
     }
     assert {name: statistics["splits"][name]["in_train"] for name in SPLITS} == {"train": 2, "valid": 0, "test": 1}
     assert statistics["splits"]["test"] == {
@@ -220,6 +137,53 @@ def test_official_splits_keep_and_count_their_overlap_with_training(tmp_path: Pa
     }
 
 
+SENTIMENTS = {"poor": "negative", "fine": "positive"}
+DESKS = {"Item 1": "World", "Item 2": "Sports", "Item 3": "Business", "Item 4": "Sci/Tech"}
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "label_in"),
+    [("sst2", lambda text: SENTIMENTS[text.split()[-1]]), ("ag_news", lambda text: DESKS[text[:6]])],
+)
+@pytest.mark.parametrize("split", ["official", "random"])
+def test_labels_follow_their_texts(tmp_path: Path, dataset_name: str, label_in: Any, split: str) -> None:
+    preparation = replace(PREPARATION, split=split, train_texts=20)
+    splits, statistics = prepare_corpus(dataset_name, write_files(tmp_path, SST2 | AG_NEWS), preparation)
+    assert [len(splits["train"]), len(splits["valid"])] == [20, 10]
+    checked = [*splits["train"], *splits["valid"], *(splits["test"] if split == "random" else [])]
+    assert [row.label for row in checked] == [label_in(row.text) for row in checked]
+    for name in SPLITS:
+        labels = [row.label for row in splits[name]]
+        assert statistics["labels"][name] == {label: labels.count(label) for label in {row.label for row in checked}}
+
+
+@pytest.mark.parametrize(("dataset_name", "in_train"), [("sst2", 2), ("ag_news", 1)])
+def test_validation_texts_are_held_out_where_train_and_test_have_files(tmp_path: Path, dataset_name: str, in_train: int) -> None:
+    files = CORPUS_FILES[dataset_name].read(write_files(tmp_path, SST2 | AG_NEWS), "official")
+    everything, test = (clean(files[name], PREPARATION)[0] for name in ("train", "test"))
+    shared = set(test) & set(everything)
+    assert len(shared) == in_train
+    preparation = replace(PREPARATION, split="official")
+    for seed in range(20):
+        splits, statistics = prepare_corpus(dataset_name, tmp_path, replace(preparation, seed=seed))
+        assert splits["test"] == test
+        assert len(splits["valid"]) == 10
+        assert sorted(splits["train"] + splits["valid"]) == sorted(everything)
+        assert shared <= set(splits["train"])  # a text of the test file is not held out of train for validation
+        assert [statistics["splits"][name]["in_train"] for name in ("valid", "test")] == [0, in_train]
+    others = 40 - in_train
+    with pytest.raises(InputError, match=rf"^{others} distinct texts are too few: valid_texts = {others} are held out"):
+        prepare_corpus(dataset_name, tmp_path, replace(preparation, valid_texts=others))
+
+
+@pytest.mark.parametrize("dataset_name", ["sst2", "ag_news"])
+def test_random_splits_of_labelled_files_share_no_text_and_leave_the_test_file_alone(tmp_path: Path, dataset_name: str) -> None:
+    splits, statistics = prepare_corpus(dataset_name, write_files(tmp_path, SST2 | AG_NEWS), PREPARATION)
+    assert_disjoint(splits)
+    assert [len(splits[name]) for name in SPLITS] == [25, 10, 5]
+    assert set(statistics["files"]) == {"train"}
+
+
 def test_the_seed_decides_which_rows_are_held_out(tmp_path: Path) -> None:
     folder = write_texts(tmp_path, [f"text {i}" for i in range(100)])
     held_out = [prepare_corpus("text", folder, replace(PREPARATION, seed=seed))[0]["valid"] for seed in (0, 0, 1)]
@@ -227,12 +191,13 @@ def test_the_seed_decides_which_rows_are_held_out(tmp_path: Path) -> None:
 
 
 def test_a_drawn_subset_keeps_the_order() -> None:
-    texts = [f"{i:03}" for i in range(200)]
-    drawn = draw(texts, 50, "seed")
+    rows = [LabelledText(f"{i:03}", str(i % 7)) for i in range(200)]
+    drawn = draw(rows, 50, "seed")
     assert len(drawn) == 50
-    assert drawn == sorted(drawn) != texts[:50]
-    assert draw(texts, 50, "seed") == drawn != draw(texts, 50, "another seed")
-    assert draw(texts, 200, "seed") == draw(texts, 300, "seed") == texts
+    assert drawn == sorted(drawn) != rows[:50]
+    assert set(drawn) < set(rows)
+    assert draw(rows, 50, "seed") == drawn != draw(rows, 50, "another seed")
+    assert draw(rows, 200, "seed") == draw(rows, 300, "seed") == rows
 
 
 def test_sizes_are_upper_bounds(tmp_path: Path) -> None:
@@ -247,17 +212,56 @@ def test_the_embedded_corpus_has_the_sizes_asked_for(tmp_path: Path) -> None:
     splits, statistics = prepare_corpus("restaurants", tmp_path, preparation)
     assert {name: len(splits[name]) for name in SPLITS} == preparation.sizes
     assert_disjoint(splits)
-    assert all(is_grammatical(text) for name in SPLITS for text in splits[name])
+    assert all(is_grammatical(row.text) for name in SPLITS for row in splits[name])
     for name in SPLITS:
         found = {finding: count for finding, count in statistics["files"][name].items() if count}
         assert found == {"rows": preparation.sizes[name], "rows_kept": preparation.sizes[name]}
 
 
+def test_the_embedded_corpus_is_labelled_by_the_price_that_its_texts_state(tmp_path: Path) -> None:
+    splits, statistics = prepare_corpus("restaurants", tmp_path, replace(PREPARATION, train_texts=300, max_words=64))
+    rows = [row for name in SPLITS for row in splits[name]]
+    assert [row.label for row in rows] == [label_of(row.text) for row in rows]
+    assert all(set(counts) == set(LABELS) for counts in statistics["labels"].values())
+    assert {name: sum(counts.values()) for name, counts in statistics["labels"].items()} == PREPARATION.sizes | {"train": 300}
+
+
 def test_every_corpus_has_files_for_both_kinds_of_split() -> None:
-    assert set(CORPORA) == set(CORPUS_FILES)
+    assert set(CORPORA) == set(CORPUS_FILES) == set(get_args(DatasetName))
     for corpus in CORPUS_FILES.values():
         assert set(corpus.required["random"]) <= set(corpus.required["official"])
         assert set(corpus.releases) <= set(corpus.required["random"])
+
+
+# The stage
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Path:
+    """What prepare_data writes from the files in `folder`/corpus."""
+    write_params(folder / "params.yaml", changes)
+    arguments = [f"--params={folder / 'params.yaml'}", f"--corpus={folder / 'corpus'}", f"--out={folder / 'prepared'}"]
+    monkeypatch.setattr(sys, "argv", ["prepare_data.py", *arguments])
+    prepare_data.main()
+    return folder / "prepared"
+
+
+def test_prepared_rows_carry_their_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(tmp_path, monkeypatch, dataset_name="restaurants")
+    labels = read_json(prepared / "statistics.json")["labels"]
+    for name in SPLITS:
+        rows = read_jsonl(prepared / f"{name}.jsonl")
+        assert [row["label"] for row in rows] == [label_of(row["text"]) for row in rows]
+        assert len(rows) == sum(labels[name].values()) > 0
+
+
+def test_prepared_rows_of_a_corpus_without_labels_have_the_text_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "corpus").mkdir()
+    write_texts(tmp_path / "corpus", [f"text {i}" for i in range(200)])
+    prepared = prepare(tmp_path, monkeypatch, dataset_name="text")
+    rows = [row for name in SPLITS for row in read_jsonl(prepared / f"{name}.jsonl")]
+    assert len(rows) == 200
+    assert {tuple(row) for row in rows} == {("text",)}
+    assert "labels" not in read_json(prepared / "statistics.json")
 
 
 # Errors

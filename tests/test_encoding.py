@@ -1,9 +1,15 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import encode_latents
 from annealed_lm.encoding import encode_ids
+from annealed_lm.files import read_json
+from annealed_lm.latents import LatentSet
 from annealed_lm.tokenizer import tokenize
-from tiny import COMPRESSED, LAYOUTS, MAX_TOKENS, TEXTS, make_autoencoder
+from tiny import COMPRESSED, LAYOUTS, MAX_TOKENS, TEXTS, label_of, make_autoencoder, write_params, write_prepared
 
 
 @pytest.mark.parametrize("latent_layout", LAYOUTS)
@@ -28,3 +34,31 @@ def test_latents_have_the_shape_of_their_layout_and_no_padding(latent_layout: st
     lengths = [len(ids) for ids in token_ids] if latent_layout == "per_token" else [COMPRESSED.num_latents] * 20
     assert [each.shape for each in latents] == [(length, COMPRESSED.latent_dim) for length in lengths]
     assert {each.dtype for each in latents} == {np.dtype(np.float32)}
+
+
+def encode_prepared(folder: Path, labelled: bool, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What encode_latents writes of `TEXTS`."""
+    write_params(folder / "params.yaml", {})
+    write_prepared(folder / "prepared", labelled)
+    make_autoencoder().save(folder / "autoencoder", "0123456789abcdef", "text", {})
+    paths = {"params": "params.yaml", "texts": "prepared", "autoencoder": "autoencoder", "out": "latents"}
+    monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])
+    encode_latents.main()
+    return folder / "latents"
+
+
+def test_each_text_is_encoded_with_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = encode_prepared(tmp_path, True, monkeypatch)
+    names = read_json(folder / "latents.json")["labels"]
+    assert names == sorted({label_of(text) for text in TEXTS})
+    for split, texts in (("train", TEXTS[:200]), ("valid", TEXTS[200:250])):
+        latents = LatentSet.load(folder, split)
+        assert latents.labels is not None
+        assert [names[label] for label in latents.labels] == [label_of(text) for text in texts]
+
+
+def test_texts_without_labels_are_encoded_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = encode_prepared(tmp_path, False, monkeypatch)
+    assert read_json(folder / "latents.json")["labels"] == []
+    assert [LatentSet.load(folder, split).labels for split in ("train", "valid")] == [None, None]
+    assert not list(folder.glob("*_labels.npy"))

@@ -10,11 +10,13 @@ from annealed_lm.files import (
     file_sha256,
     read_json,
     read_jsonl,
+    read_labels,
     read_texts,
     read_tsv,
     require_sha256,
     write_json,
     write_jsonl,
+    write_text,
     write_tsv,
 )
 
@@ -71,6 +73,13 @@ def test_failure_leaves_the_last_good_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_text_replaces_the_one_before(tmp_path: Path) -> None:
+    for text in ("first", "Café £20\n"):
+        write_text(tmp_path / "a.md", text)
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == "Café £20\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
 def test_json_keeps_order_and_letters(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"z": 1, "a": "Café £20"})
@@ -85,6 +94,13 @@ def test_jsonl_returns_what_was_written_a_row_a_line(text: str, tmp_path: Path) 
     assert path.read_bytes().count(b"\n") == 2
     assert read_jsonl(path) == [{"text": text}, {"text": "last"}]
     assert read_texts(path) == [text, "last"]
+
+
+def test_a_row_without_a_label_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    write_jsonl(path, [{"text": "one", "label": "Sci/Tech"}, {"text": "two"}])
+    assert read_labels(path) == ["Sci/Tech", None]
+    assert read_texts(path) == ["one", "two"]
 
 
 def test_tsv_returns_rows_with_six_significant_digits(tmp_path: Path) -> None:

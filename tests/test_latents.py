@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from annealed_lm.errors import InputError
-from annealed_lm.latents import Floats, LatentSet, LatentStatistics, draw_lengths, gaussian_latents
+from annealed_lm.latents import Floats, LatentSet, LatentStatistics, draw_training_rows, gaussian_latents, index_labels
 
 WIDTH = 5
 RANDOM = np.random.default_rng(0)
@@ -49,6 +49,41 @@ def test_loaded_latents_cannot_be_changed_by_mistake(tmp_path: Path) -> None:
     RAGGED.save(tmp_path, "train")
     with pytest.raises(ValueError, match="read-only"):
         LatentSet.load(tmp_path, "train").vectors[0] = 0
+
+
+def test_labels_stay_with_their_rows(tmp_path: Path) -> None:
+    labels = [int(length) % 3 for length in LENGTHS]
+    made = LatentSet.from_rows(ROWS, labels)
+    made.save(tmp_path, "train")
+    for latents in (made, LatentSet.load(tmp_path, "train")):
+        assert latents.labels is not None
+        assert latents.labels.dtype == np.int64
+        np.testing.assert_array_equal(latents.labels, latents.lengths % 3)
+
+
+def test_latents_without_labels_leave_no_file_of_labels(tmp_path: Path) -> None:
+    RAGGED.save(tmp_path, "train")
+    assert {path.name for path in tmp_path.iterdir()} == {"train.npy", "train_offsets.npy"}
+    assert RAGGED.labels is None
+    assert LatentSet.load(tmp_path, "train").labels is None
+
+
+def test_labels_are_numbered_in_the_order_of_their_names() -> None:
+    names, places = index_labels({"train": ["wet", "dry", "wet"], "valid": ["icy", "dry"]})
+    assert names == ["dry", "icy", "wet"]
+    assert places == {"train": [2, 0, 2], "valid": [1, 0]}
+
+
+def test_a_corpus_without_labels_has_neither_names_nor_numbers() -> None:
+    assert index_labels({"train": [None, None], "valid": [None]}) == ([], {"train": None, "valid": None})
+
+
+@pytest.mark.parametrize(("split", "line"), [("train", 3), ("valid", 2)])
+def test_a_missing_label_is_named(split: str, line: int) -> None:
+    labels: dict[str, list[str | None]] = {"train": ["wet", "dry", "wet"], "valid": ["dry", "dry"]}
+    labels[split][line - 1] = None
+    with pytest.raises(InputError, match=rf"^line {line} of {split}\.jsonl has no label, which other texts have"):
+        index_labels(labels)
 
 
 def test_a_folder_without_latents_is_named(tmp_path: Path) -> None:
@@ -117,17 +152,17 @@ def test_a_constant_dimension_is_not_blown_up() -> None:
     assert not statistics.normalise(torch.from_numpy(rows[0])).any()
 
 
-def test_lengths_follow_the_training_histogram() -> None:
+def test_lengths_of_drawn_rows_follow_the_training_histogram() -> None:
     train_lengths = np.repeat([2, 3, 7, 11], [10, 50, 5, 35])
-    drawn = draw_lengths(train_lengths, 2000, seed=3)
+    drawn = [train_lengths[row] for row in draw_training_rows(100, 2000, seed=3)]
     observed = np.array([drawn.count(length) for length in (2, 3, 7, 11)])
     assert observed.sum() == 2000
     assert stats.chisquare(observed, 2000 * np.array([0.1, 0.5, 0.05, 0.35])).pvalue > 0.001
 
 
-def test_the_length_of_a_text_depends_on_seed_and_number_only() -> None:
-    assert draw_lengths(LENGTHS, 50, seed=3)[:20] == draw_lengths(LENGTHS, 20, seed=3)
-    assert draw_lengths(LENGTHS, 50, seed=4) != draw_lengths(LENGTHS, 50, seed=3)
+def test_the_training_row_of_a_text_depends_on_seed_and_number_only() -> None:
+    assert draw_training_rows(60, 50, seed=3)[:20] == draw_training_rows(60, 20, seed=3)
+    assert draw_training_rows(60, 50, seed=4) != draw_training_rows(60, 50, seed=3)
 
 
 @pytest.mark.parametrize(("latents", "per_position"), [(RAGGED, False), (FIXED, True)])

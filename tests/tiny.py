@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import random
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -132,22 +133,34 @@ def write_params(path: Path, changes: dict[str, Any]) -> None:
     write_json(path, values)  # which is YAML too
 
 
-def write_prepared(folder: Path) -> None:
-    """What prepare_data leaves of `TEXTS`."""
+def label_of(text: str) -> str:
+    """The adjective, one of four, as the label of one of `TEXTS`."""
+    return text.split()[1]
+
+
+def write_prepared(folder: Path, labelled: bool = False) -> None:
+    """What prepare_data leaves of `TEXTS`, labelled by `label_of` or not at all."""
     folder.mkdir(parents=True)
     for name, texts in (("train", TEXTS[:200]), ("valid", TEXTS[200:250]), ("test", TEXTS[250:])):
-        write_jsonl(folder / f"{name}.jsonl", ({"text": text} for text in texts))
+        rows = ({"text": text, "label": label_of(text)} if labelled else {"text": text} for text in texts)
+        write_jsonl(folder / f"{name}.jsonl", rows)
     write_json(folder / "statistics.json", {"dataset_name": "text", "fingerprint": "0123456789abcdef"})
 
 
-def write_latents(folder: Path) -> None:
-    """What encode_latents leaves: ragged latents of three well separated kinds, 60 for training and 20 for validation."""
+def write_latents(folder: Path, labels: Sequence[str] = ()) -> None:
+    """What encode_latents leaves: ragged latents of three well separated kinds, 60 for training and 20 for validation.
+
+    Args:
+        labels: the names of the three kinds, sorted; without them the latents have no labels.
+    """
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     centres = 3 * draw.standard_normal((3, LATENT_DIM))
     rows = [centres[i % 3] + draw.standard_normal((length, LATENT_DIM)) for i, length in enumerate(draw.integers(2, 7, 80))]
-    train, valid = LatentSet.from_rows(rows[:60]), LatentSet.from_rows(rows[60:])
+    kinds = [i % 3 for i in range(80)] if labels else None
+    train = LatentSet.from_rows(rows[:60], kinds and kinds[:60])
+    valid = LatentSet.from_rows(rows[60:], kinds and kinds[60:])
     train.save(folder, "train")
     valid.save(folder, "valid")
     LatentStatistics.of(train, per_position=False).save(folder)
-    write_json(folder / "latents.json", {"latent_dim": LATENT_DIM, "max_length": 6})
+    write_json(folder / "latents.json", {"latent_dim": LATENT_DIM, "max_length": 6, "labels": list(labels)})

@@ -29,6 +29,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` as indented JSON, keys in the order given."""
     with atomic_path(path) as partial:
@@ -53,6 +58,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def read_texts(path: Path) -> list[str]:
     """The `text` of each row of a .jsonl file."""
     return [row["text"] for row in read_jsonl(path)]
+
+
+def read_labels(path: Path) -> list[str | None]:
+    """The `label` of each row of a .jsonl file; None where a row has none."""
+    return [row.get("label") for row in read_jsonl(path)]
 
 
 def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """Latents as data: encoded once, ragged and without padding, in half precision, memory-mapped where they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +24,19 @@ class LatentSet:
     Attributes:
         vectors: float16 [all vectors, latent_dim], text after text.
         offsets: int64 [texts + 1]; text i owns vectors[offsets[i]:offsets[i + 1]].
+        labels: int64 [texts], places in the list of label names; None for a corpus without labels.
     """
 
     vectors: npt.NDArray[np.float16]
     offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Floats]) -> "LatentSet":
-        """Join arrays [length, latent_dim] of any lengths."""
+    def from_rows(cls, rows: Sequence[Floats], labels: Sequence[int] | None = None) -> "LatentSet":
+        """Join arrays [length, latent_dim] of any lengths; `labels` has one for each."""
         offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return cls(np.concatenate(rows).astype(np.float16), offsets)
+        joined = np.concatenate(rows).astype(np.float16)
+        return cls(joined, offsets, None if labels is None else np.array(labels, dtype=np.int64))
 
     @classmethod
     def load(cls, folder: Path, split: str) -> "LatentSet":
@@ -44,11 +47,18 @@ class LatentSet:
         """
         if not (folder / f"{split}.npy").exists():
             raise InputError(f"{folder} holds no {split} latents; the stage encode_latents writes them")
-        return cls(np.load(folder / f"{split}.npy", mmap_mode="r"), np.load(folder / f"{split}_offsets.npy"))
+        labels = folder / f"{split}_labels.npy"
+        return cls(
+            np.load(folder / f"{split}.npy", mmap_mode="r"),
+            np.load(folder / f"{split}_offsets.npy"),
+            np.load(labels) if labels.exists() else None,
+        )
 
     def save(self, folder: Path, split: str) -> None:
         np.save(folder / f"{split}.npy", self.vectors)
         np.save(folder / f"{split}_offsets.npy", self.offsets)
+        if self.labels is not None:
+            np.save(folder / f"{split}_labels.npy", self.labels)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -113,10 +123,33 @@ class LatentStatistics:
         return latents * self.std.to(latents.device) + self.mean.to(latents.device)
 
 
-def draw_lengths(train_lengths: npt.NDArray[np.int64], count: int, seed: int) -> list[int]:
-    """Lengths of `count` new texts from the training histogram; that of text i depends on (seed, i) only."""
-    picks = [int(torch.randint(len(train_lengths), (), generator=generator("cpu", seed, "length", i))) for i in range(count)]
-    return [int(train_lengths[pick]) for pick in picks]
+def index_labels(labels: Mapping[str, Sequence[str | None]]) -> tuple[list[str], dict[str, list[int] | None]]:
+    """The different labels of all splits, sorted, and the place in that list of each text's; a corpus without labels has neither.
+
+    Args:
+        labels: the label of each text, by split.
+
+    Raises:
+        InputError: some texts have a label and some have none.
+    """
+    names = sorted({label for each in labels.values() for label in each if label is not None})
+    if not names:
+        return [], dict.fromkeys(labels)
+    for split, each in labels.items():
+        if None in each:
+            raise InputError(
+                f"line {each.index(None) + 1} of {split}.jsonl has no label, which other texts have: label every text or none"
+            )
+    places: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return names, {split: [places[label] for label in each] for split, each in labels.items()}
+
+
+def draw_training_rows(train_texts: int, count: int, seed: int) -> list[int]:
+    """Which of the `train_texts` training texts each of `count` new texts takes its length and label from.
+
+    That of text i depends on (seed, i) only, so both follow the training histogram.
+    """
+    return [int(torch.randint(train_texts, (), generator=generator("cpu", seed, "length", i))) for i in range(count)]
 
 
 def gaussian_latents(statistics: LatentStatistics, lengths: Sequence[int], seed: int) -> list[Floats]:
