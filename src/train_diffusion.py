@@ -1,40 +1,51 @@
-"""Latents -> models/diffusion and data/curves: the denoiser trained on timesteps from the annealed diffusion range."""
+"""Latents -> models/diffusion, models/snapshots and data/curves: the denoiser trained on t from the annealed diffusion range."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
+import dataclasses
+import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 
 from annealed_lm.annealing import DiffusionRange
 from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
-from annealed_lm.config import Config, TrainDiffusion, load_config
+from annealed_lm.config import Config, load_config, settings_from
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
-from annealed_lm.errors import one_sentence_errors
+from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.files import atomic_path, read_json, write_json, write_tsv
 from annealed_lm.latents import LatentSet, LatentStatistics
 from annealed_lm.seeds import derive_seed
 from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.trackers import tracking
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining, Rows, make_accelerator
 from annealed_lm.validation import FixedValidation
 
-Settings = TypeVar("Settings", DenoiserSettings, DiffusionTraining, ProcessSettings)
 
+def class_labels(config: Config, latents: Path) -> tuple[str, ...]:
+    """Names of the classes that the model is to know; none for an unconditional one.
 
-def settings_from(section: TrainDiffusion, settings: type[Settings], **others: Any) -> Settings:
-    """`settings` with its fields taken from the parameters of the same names, and from `others`."""
-    names = {field.name for field in fields(settings)} - others.keys()
-    return settings(**{name: getattr(section, name) for name in names}, **others)
+    Raises:
+        InputError: a conditional model, and texts without labels.
+    """
+    if not config.train_diffusion.class_conditional:
+        return ()
+    labels = read_json(latents / "latents.json")["labels"]
+    if not labels:
+        raise InputError(
+            f"train_diffusion.class_conditional = true needs labels, which the texts of {latents} do not have: "
+            "those of dataset_name restaurants, sst2 and ag_news have"
+        )
+    return tuple(labels)
 
 
 def make_trainer(
-    config: Config, latents: Path, accelerator: Accelerator
+    config: Config, num_classes: int, latents: Path, accelerator: Accelerator
 ) -> tuple[DiffusionTrainer, FixedValidation, ProcessSettings]:
     """The training of params.yaml on the latents of a folder, its validation, and the process that it trains for."""
     section = config.train_diffusion
@@ -51,11 +62,13 @@ def make_trainer(
         start_fraction=section.start_fraction,
         anneal_fraction=section.anneal_fraction,
     )
-    sizes = {"latent_dim": shape["latent_dim"], "max_length": shape["max_length"], "self_condition": self_condition}
+    sizes = {"latent_dim": shape["latent_dim"], "max_length": shape["max_length"], "num_classes": num_classes}
     torch.manual_seed(derive_seed(config.random_seed, "weights"))
-    denoiser = DenoisingTransformer(settings_from(section, DenoiserSettings, **sizes))
+    denoiser = DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=self_condition, **sizes))
     training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
     train, valid = (LatentSet.load(latents, split) for split in ("train", "valid"))
+    if not num_classes:
+        train, valid = (dataclasses.replace(each, labels=None) for each in (train, valid))
     trainer = DiffusionTrainer(denoiser, diffusion, RangeSampler(diffusion_range), train, statistics, training, accelerator)
     return trainer, FixedValidation(diffusion, valid, statistics, self_condition, accelerator.device), process
 
@@ -77,11 +90,10 @@ def save_curves(folder: Path, curves: Mapping[str, Rows], parameters: int) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "latents", "resume", "out", "curves"):
+    for name in ("params", "latents", "resume", "trackers", "out", "snapshots", "curves"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.params)
-    trainer, validation, process = make_trainer(config, args.latents, make_accelerator(config.train_diffusion.mixed_precision))
     decisive = {
         "T_schedule": config.T_schedule,
         "power": config.power,
@@ -90,12 +102,19 @@ def main() -> None:
         **config.train_diffusion.model_dump(),
     }
     key = training_key(decisive, inputs=[args.latents], code=[Path(__file__).parent])
+    run = os.environ.get("DVC_EXP_NAME", key)
+    accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
+    labels = class_labels(config, args.latents)
+    trainer, validation, process = make_trainer(config, len(labels), args.latents, accelerator)
+    model = DiffusionModel(trainer.averaged_denoiser(), process, labels)
     store = CheckpointStore(resume_folder(args.resume) / key)
-    with store.held():
-        curves = trainer.run(store, validation)
-    denoiser = trainer.averaged_denoiser()
-    DiffusionModel(denoiser.cpu(), process).save(args.out)
-    final = save_curves(args.curves, curves, sum(parameter.numel() for parameter in denoiser.parameters()))
+    snapshots = store.folder / "snapshots"
+    with store.held(), tracking(accelerator, run, decisive):
+        curves = trainer.run(store, validation, lambda step: model.save(snapshots / f"{step:06d}"))
+    model.save(args.out)
+    with atomic_path(args.snapshots) as partial:
+        shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
+    final = save_curves(args.curves, curves, sum(parameter.numel() for parameter in model.denoiser.parameters()))
     store.remove()
     print(", ".join(f"{name} {value:.6g}" for name, value in final.items()))
 

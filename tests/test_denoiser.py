@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -14,7 +15,15 @@ from annealed_lm.denoiser import (
 )
 
 SETTINGS = DenoiserSettings(
-    latent_dim=4, max_length=12, tx_dim=16, tx_depth=2, tx_heads=2, dropout=0.0, scale_shift=True, self_condition=True
+    latent_dim=4,
+    max_length=12,
+    tx_dim=16,
+    tx_depth=2,
+    tx_heads=2,
+    dropout=0.0,
+    scale_shift=True,
+    self_condition=True,
+    num_classes=0,
 )
 BATCH, LENGTH = 3, 6
 PARTS = ("scale of attention", "shift of attention", "scale of feed-forward", "shift of feed-forward")
@@ -159,6 +168,41 @@ def test_without_scale_shift_the_noise_level_is_read_at_the_input_only() -> None
     nn.init.zeros_(denoiser.time_to_input.weight)
     x_t, level, mask, self_cond = example()
     assert torch.equal(denoiser(x_t, level, mask, self_cond), denoiser(x_t, level.flip(0), mask, self_cond))
+
+
+@pytest.mark.parametrize("scale_shift", [False, True])
+def test_each_text_is_denoised_by_its_own_class(scale_shift: bool) -> None:
+    denoiser = make(scale_shift=scale_shift, num_classes=3)
+    inputs = example()
+    by_class = [denoiser(*inputs, torch.full((BATCH,), class_id)) for class_id in range(4)]
+    for one, other in itertools.combinations(by_class, 2):
+        assert not torch.isclose(one, other).all(-1).any()
+    mixed = denoiser(*inputs, torch.tensor([2, 0, 3]))
+    torch.testing.assert_close(mixed, torch.stack([by_class[2][0], by_class[0][1], by_class[3][2]]))
+
+
+def test_no_class_id_reads_as_the_class_that_stands_for_none() -> None:
+    denoiser = make(num_classes=3)
+    assert torch.equal(denoiser(*example()), denoiser(*example(), torch.full((BATCH,), 3)))
+
+
+def test_a_class_is_read_wherever_the_noise_level_is() -> None:
+    class_id = torch.tensor([0, 1, 2])
+    for scale_shift, reads_the_class in ((False, False), (True, True)):  # without the map to the input, only blocks can read it
+        denoiser = make(scale_shift=scale_shift, num_classes=3)
+        nn.init.zeros_(denoiser.time_to_input.weight)
+        same = torch.equal(denoiser(*example(), class_id), denoiser(*example(), class_id.flip(0)))
+        assert same != reads_the_class
+
+
+def test_only_a_network_with_classes_has_weights_for_them() -> None:
+    unconditional, conditional = make(), make(num_classes=3)
+    added = conditional.state_dict().keys() - unconditional.state_dict().keys()
+    assert {name: tuple(conditional.state_dict()[name].shape) for name in added} == {
+        "class_embedding.weight": (4, SETTINGS.tx_dim)
+    }
+    with pytest.raises(ValueError, match="unconditional network was given classes"):
+        unconditional(*example(), torch.zeros(BATCH, dtype=torch.int64))
 
 
 def test_dropout_acts_while_training_and_only_then() -> None:

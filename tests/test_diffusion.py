@@ -31,10 +31,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
+        self.classes: list[Tensor | None] = []
         self.weight = torch.tensor(0.5, requires_grad=True)
 
-    def __call__(self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+    def __call__(
+        self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None
+    ) -> Tensor:
         self.calls.append((x_t, noise_level, mask, self_cond))
+        self.classes.append(class_id)
         condition = torch.zeros_like(x_t) if self_cond is None else self_cond
         return self.weight * x_t + 0.25 * condition + noise_level[:, None, None]
 
@@ -104,7 +108,7 @@ def test_the_loss_is_the_mean_over_real_positions_and_channels(
 ) -> None:
     x_start, t, noise, mask = example()
     diffusion = make(objective, loss_type)
-    found = diffusion.losses(Recorder(), x_start, t, noise, mask, torch.zeros(BATCH, dtype=torch.bool))
+    found = diffusion.losses(Recorder(), x_start, t, noise, mask, torch.zeros(BATCH, dtype=torch.bool), None)
     x_t, target = diffusion.q_sample(x_start, t, noise), diffusion.target(x_start, t, noise)
     for row in range(BATCH):
         output = 0.5 * x_t[row] + (t[row] + 1) / TIMESTEPS
@@ -115,7 +119,7 @@ def test_the_loss_is_the_mean_over_real_positions_and_channels(
 def test_loss_types_differ() -> None:
     x_start, t, noise, mask = example()
     none = torch.zeros(BATCH, dtype=torch.bool)
-    losses = [make("pred_x0", name).losses(Recorder(), 3 * x_start, t, noise, mask, none) for name in LOSSES]
+    losses = [make("pred_x0", name).losses(Recorder(), 3 * x_start, t, noise, mask, none, None) for name in LOSSES]
     assert len(losses) == 3
     assert not torch.isclose(losses[0], losses[1]).any()
     assert not torch.isclose(losses[1], losses[2]).any()
@@ -128,15 +132,16 @@ def test_padding_never_changes_the_loss(objective: str, conditioned: bool) -> No
     x_start, t, noise, mask = example()
     diffusion = make(objective)
     rows = torch.full((BATCH,), conditioned)
-    expected = diffusion.losses(Recorder(), x_start, t, noise, mask, rows)
-    changed = diffusion.losses(Recorder(), x_start.where(mask[..., None], 1e3), t, noise.where(mask[..., None], -7), mask, rows)
+    expected = diffusion.losses(Recorder(), x_start, t, noise, mask, rows, None)
+    x_start, noise = x_start.where(mask[..., None], 1e3), noise.where(mask[..., None], -7)
+    changed = diffusion.losses(Recorder(), x_start, t, noise, mask, rows, None)
     torch.testing.assert_close(changed, expected)
 
     def pad(values: Tensor) -> Tensor:
         return torch.cat([values, values.new_ones(BATCH, 4, *values.shape[2:])], dim=1)
 
     wider = torch.cat([mask, mask.new_zeros(BATCH, 4)], dim=1)
-    torch.testing.assert_close(diffusion.losses(Recorder(), pad(x_start), t, pad(noise), wider, rows), expected)
+    torch.testing.assert_close(diffusion.losses(Recorder(), pad(x_start), t, pad(noise), wider, rows, None), expected)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -145,23 +150,45 @@ def test_only_the_chosen_texts_are_conditioned_on_a_first_prediction(objective: 
     diffusion = make(objective)
     rows = torch.tensor([True, False, False, True, True, False])
     denoiser = Recorder()
-    diffusion.losses(denoiser, x_start, t, noise, mask, rows)
+    diffusion.losses(denoiser, x_start, t, noise, mask, rows, None)
     (first_x_t, first_level, first_mask, nothing), (x_t, level, _, self_cond) = denoiser.calls
     assert nothing is None
     assert torch.equal(first_x_t, x_t[rows])
     assert torch.equal(first_level, level[rows])
     assert torch.equal(first_mask, mask[rows])
     assert self_cond is not None
-    expected = diffusion.predict(Recorder(), x_t[rows], t[rows], mask[rows], None).x_start
+    expected = diffusion.predict(Recorder(), x_t[rows], t[rows], mask[rows], None, None).x_start
     torch.testing.assert_close(self_cond[rows], expected)
     assert self_cond[rows].abs().sum() > 0
     assert not self_cond[~rows].any()
 
 
+def test_both_evaluations_are_told_the_class_of_each_text() -> None:
+    x_start, t, noise, mask = example()
+    rows, class_id = torch.tensor([True, False, False, True, True, False]), torch.tensor([5, 4, 3, 2, 1, 0])
+    denoiser = Recorder()
+    make().losses(denoiser, x_start, t, noise, mask, rows, class_id)
+    first, second = denoiser.classes
+    assert first is not None
+    assert first.tolist() == [5, 2, 1]
+    assert second is class_id
+    unconditional = Recorder()
+    make().losses(unconditional, x_start, t, noise, mask, rows, None)
+    assert unconditional.classes == [None, None]
+
+
+def test_a_prediction_is_made_by_class() -> None:
+    x_t, t, _, mask = example()
+    for class_id in (None, torch.arange(BATCH)):
+        denoiser = Recorder()
+        make().predict(denoiser, x_t, t, mask, None, class_id)
+        assert denoiser.classes[0] is class_id
+
+
 def test_without_conditioned_texts_the_network_is_evaluated_once() -> None:
     x_start, t, noise, mask = example()
     denoiser = Recorder()
-    make().losses(denoiser, x_start, t, noise, mask, torch.zeros(BATCH, dtype=torch.bool))
+    make().losses(denoiser, x_start, t, noise, mask, torch.zeros(BATCH, dtype=torch.bool), None)
     assert len(denoiser.calls) == 1
 
 
@@ -169,7 +196,7 @@ def test_no_gradient_flows_through_the_first_prediction() -> None:
     x_start, t, noise, mask = example()
     diffusion = make()
     denoiser = Recorder()
-    diffusion.losses(denoiser, x_start, t, noise, mask, torch.ones(BATCH, dtype=torch.bool)).sum().backward()
+    diffusion.losses(denoiser, x_start, t, noise, mask, torch.ones(BATCH, dtype=torch.bool), None).sum().backward()
     x_t, level, _, self_cond = denoiser.calls[1]
     assert self_cond is not None
     assert not self_cond.requires_grad

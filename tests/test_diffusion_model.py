@@ -10,16 +10,24 @@ from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.errors import InputError
 
 SETTINGS = DenoiserSettings(
-    latent_dim=4, max_length=6, tx_dim=8, tx_depth=1, tx_heads=2, dropout=0.5, scale_shift=True, self_condition=True
+    latent_dim=4,
+    max_length=6,
+    tx_dim=8,
+    tx_depth=1,
+    tx_heads=2,
+    dropout=0.5,
+    scale_shift=True,
+    self_condition=True,
+    num_classes=0,
 )
 PROCESS = ProcessSettings("tan", timesteps=50, tan_d=3, objective="pred_v", loss_type="l1", normalize_latent=True)
 
 
-def make(settings: DenoiserSettings = SETTINGS) -> DiffusionModel:
+def make(settings: DenoiserSettings = SETTINGS, labels: tuple[str, ...] = ()) -> DiffusionModel:
     denoiser = DenoisingTransformer(settings)
     for parameter in denoiser.parameters():
         nn.init.normal_(parameter)
-    return DiffusionModel(denoiser, PROCESS)
+    return DiffusionModel(denoiser, PROCESS, labels)
 
 
 @pytest.mark.parametrize("changes", [{}, {"scale_shift": False}, {"self_condition": False}])
@@ -29,7 +37,24 @@ def test_a_saved_model_gives_the_same_output_without_dropout(changes: dict[str, 
     loaded = DiffusionModel.load(tmp_path / "diffusion")
     inputs = torch.randn(2, 6, 4), torch.tensor([0.1, 1.0]), torch.ones(2, 6, dtype=torch.bool), torch.randn(2, 6, 4)
     assert loaded.process == PROCESS
+    assert loaded.labels == ()
     assert loaded.denoiser.settings == model.denoiser.settings
+    assert torch.equal(loaded.denoiser(*inputs), model.denoiser.eval()(*inputs))
+
+
+def test_a_saved_model_knows_its_classes_by_name(tmp_path: Path) -> None:
+    labels = ("World", "Sports", "Science/Technology", "Économie")
+    model = make(dataclasses.replace(SETTINGS, num_classes=4), labels)
+    model.save(tmp_path / "diffusion")
+    loaded = DiffusionModel.load(tmp_path / "diffusion")
+    assert loaded.labels == labels
+    inputs = (
+        torch.randn(5, 6, 4),
+        torch.full((5,), 0.5),
+        torch.ones(5, 6, dtype=torch.bool),
+        torch.randn(5, 6, 4),
+        torch.arange(5),
+    )
     assert torch.equal(loaded.denoiser(*inputs), model.denoiser.eval()(*inputs))
 
 

@@ -23,7 +23,15 @@ def make_model() -> DenoisingTransformer:
     torch.manual_seed(0)
     model = DenoisingTransformer(
         DenoiserSettings(
-            latent_dim=4, max_length=6, tx_dim=8, tx_depth=2, tx_heads=2, dropout=0.0, scale_shift=True, self_condition=True
+            latent_dim=4,
+            max_length=6,
+            tx_dim=8,
+            tx_depth=2,
+            tx_heads=2,
+            dropout=0.0,
+            scale_shift=True,
+            self_condition=True,
+            num_classes=0,
         )
     )
     for parameter in model.parameters():

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
+from annealed_lm.errors import InputError
 from annealed_lm.latents import Floats, LatentStatistics
-from annealed_lm.sampling import ddim_sample, ddim_timesteps, per_text_noise, sample_latents
+from annealed_lm.sampling import ddim_sample, ddim_timesteps, guided, per_text_noise, sample_latents
 
 TIMESTEPS = 100
 WIDTH = 4
@@ -19,13 +21,16 @@ CPU = torch.device("cpu")
 STATISTICS = LatentStatistics(torch.linspace(-2, 2, WIDTH)[None], torch.linspace(0.5, 3, WIDTH)[None])
 PREDICTION_TYPES = {"pred_x0": "sample", "pred_noise": "epsilon", "pred_v": "v_prediction"}
 LENGTHS = [3, 8, 1, 5, 5, 2, 7, 4, 6, 3]
+CLASSES = 3
+CLASS_IDS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+NO_CLASS = [CLASSES] * len(LENGTHS)
 
 
 def make_diffusion(objective: str = "pred_x0", timesteps: int = TIMESTEPS, noise_schedule: str = "cosine") -> GaussianDiffusion:
     return GaussianDiffusion(noise_schedule, timesteps, 9, objective, "l2")
 
 
-def make_denoiser(self_condition: bool = True) -> DenoisingTransformer:
+def make_denoiser(self_condition: bool = True, num_classes: int = 0) -> DenoisingTransformer:
     torch.manual_seed(0)
     settings = DenoiserSettings(
         latent_dim=WIDTH,
@@ -36,6 +41,7 @@ def make_denoiser(self_condition: bool = True) -> DenoisingTransformer:
         dropout=0.5,
         scale_shift=True,
         self_condition=self_condition,
+        num_classes=num_classes,
     )
     denoiser = DenoisingTransformer(settings)
     for parameter in denoiser.parameters():
@@ -52,7 +58,9 @@ class Oracle:
         self.timesteps: list[int] = []
         self.conditions: list[Tensor | None] = []
 
-    def __call__(self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+    def __call__(
+        self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None
+    ) -> Tensor:
         t = (noise_level * self.diffusion.timesteps - 1).round().long()
         self.timesteps.append(int(t[0]))
         self.conditions.append(self_cond)
@@ -68,7 +76,7 @@ def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: in
     x_start = torch.randn(3, 5, WIDTH, generator=torch.Generator().manual_seed(0))
     oracle = Oracle(diffusion, x_start)
     draw = per_text_noise(range(3), [5] * 3, WIDTH, 0, CPU)
-    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), draw, steps, eta)
+    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), draw, steps, eta, None)
     torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
     assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
     assert oracle.conditions[0] is None
@@ -99,7 +107,7 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     mask = torch.ones(2, 5, dtype=torch.bool)
     noises = torch.randn(steps, 2, 5, WIDTH, generator=torch.Generator().manual_seed(0))
     source: Iterator[Tensor] = iter(noises)
-    found = ddim_sample(diffusion, denoiser, mask, lambda: next(source), steps, eta)
+    found = ddim_sample(diffusion, denoiser, mask, lambda: next(source), steps, eta, None)
     assert next(source, None) is None  # one draw a step
 
     alphas = diffusion.alphas_cumprod
@@ -118,18 +126,23 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     torch.testing.assert_close(found, sample, atol=2e-4, rtol=2e-3)
 
 
-def draw_latents(lengths: list[int] = LENGTHS, batch_size: int = 4, seed: int = 0, **changes: float) -> list[Floats]:
-    options = {"sampling_timesteps": 5, "eta": 1.0} | changes
+def draw_latents(
+    lengths: list[int] = LENGTHS,
+    batch_size: int = 4,
+    seed: int = 0,
+    num_classes: int = 0,
+    objective: str = "pred_x0",
+    **changes: Any,
+) -> list[Floats]:
     return sample_latents(
-        make_diffusion(),
-        make_denoiser(),
+        make_diffusion(objective),
+        make_denoiser(num_classes=num_classes),
         STATISTICS,
         lengths,
         seed=seed,
         batch_size=batch_size,
-        sampling_timesteps=int(options["sampling_timesteps"]),
-        eta=options["eta"],
         device=CPU,
+        **({"sampling_timesteps": 5, "eta": 1.0, "class_ids": None, "guidance_weight": 1.0} | changes),
     )
 
 
@@ -149,7 +162,7 @@ def test_a_text_does_not_depend_on_the_number_of_texts() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"eta": 0.0}, {"eta": 0.5}, {"sampling_timesteps": 6}])
-def test_seed_eta_and_steps_have_an_effect(changes: dict[str, float]) -> None:
+def test_seed_eta_and_steps_have_an_effect(changes: dict[str, Any]) -> None:
     for one, other in zip(draw_latents(), draw_latents(**changes), strict=True):
         assert not np.isclose(one, other).any()
 
@@ -160,13 +173,26 @@ def test_texts_differ_from_each_other() -> None:
 
 
 def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
-    x_start = torch.zeros(6, 5, WIDTH) + torch.tensor([1.0, 0.0, -1.0, 2.0])
-    diffusion = make_diffusion()
+    denoiser = make_denoiser()
+    with torch.no_grad():  # it says the same x_start of everything
+        denoiser.output.weight.zero_()
+        denoiser.output.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 2.0]))
     found = sample_latents(
-        diffusion, Oracle(diffusion, x_start), STATISTICS, [5] * 6, seed=0, batch_size=6, sampling_timesteps=3, eta=1, device=CPU
+        make_diffusion(),
+        denoiser,
+        STATISTICS,
+        [5] * 6,
+        seed=0,
+        batch_size=6,
+        sampling_timesteps=3,
+        eta=1,
+        device=CPU,
+        class_ids=None,
+        guidance_weight=1,
     )
+    expected = STATISTICS.unnormalise(denoiser.output.bias.detach().expand(5, WIDTH))
     for row in found:
-        np.testing.assert_allclose(row, STATISTICS.unnormalise(x_start[0]).numpy(), atol=1e-4)
+        np.testing.assert_allclose(row, expected.numpy(), atol=1e-4)
 
 
 def test_noise_is_standard_normal_where_real_and_new_at_each_draw() -> None:
@@ -178,3 +204,78 @@ def test_noise_is_standard_normal_where_real_and_new_at_each_draw() -> None:
     assert abs(float(real.mean())) < 0.06
     assert float(real.std()) == pytest.approx(1, abs=0.05)
     assert not torch.isclose(first[1::2], second[1::2]).all(-1).any()
+
+
+def test_a_text_depends_on_its_class_and_on_no_other() -> None:
+    by_class = [draw_latents(class_ids=[class_id] * 10, num_classes=CLASSES) for class_id in range(CLASSES)]
+    for one, other in itertools.combinations(by_class, 2):
+        assert not any(np.isclose(*rows).all(-1).any() for rows in zip(one, other, strict=True))
+    for i, row in enumerate(draw_latents(class_ids=CLASS_IDS, num_classes=CLASSES)):
+        np.testing.assert_allclose(row, by_class[CLASS_IDS[i]][i], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("guidance_weight", [1.0, 2.5])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_a_guided_text_does_not_depend_on_the_batch(batch_size: int, guidance_weight: float) -> None:
+    options: dict[str, Any] = {"num_classes": CLASSES, "guidance_weight": guidance_weight}
+    expected = draw_latents(class_ids=CLASS_IDS, **options)
+    for one, other in zip(draw_latents(class_ids=CLASS_IDS, batch_size=batch_size, **options), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-3)
+    for one, other in zip(draw_latents(LENGTHS[:4], class_ids=CLASS_IDS[:4], **options), expected, strict=False):
+        np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("objective", PREDICTION_TYPES)
+def test_weight_1_is_the_conditional_model_and_weight_0_the_unconditional_one(objective: str) -> None:
+    options: dict[str, Any] = {"num_classes": CLASSES, "objective": objective}
+    conditional, unconditional = (draw_latents(class_ids=ids, **options) for ids in (CLASS_IDS, NO_CLASS))
+    without = draw_latents(class_ids=None, **options)
+    assert all(np.array_equal(*rows) for rows in zip(without, unconditional, strict=True))
+    for guidance_weight, expected in ((1, conditional), (1 + 1e-6, conditional), (0, unconditional)):
+        guided_rows = draw_latents(class_ids=CLASS_IDS, guidance_weight=guidance_weight, **options)
+        for one, other in zip(guided_rows, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3)
+    for one, other in zip(conditional, unconditional, strict=True):
+        assert not np.isclose(one, other, atol=2e-3, rtol=2e-3).all(-1).any()
+
+
+class Linear:
+    """A denoiser that adds up what it reads, class and self_cond included."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(
+        self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None
+    ) -> Tensor:
+        assert class_id is not None
+        self.batches.append(len(x_t))
+        known = torch.zeros_like(x_t) if self_cond is None else self_cond
+        return (x_t + 2 * known + (noise_level + 100 * class_id)[:, None, None]) * mask[..., None]
+
+
+@pytest.mark.parametrize("guidance_weight", [0.0, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("self_conditioned", [False, True])
+def test_guidance_moves_away_from_the_unconditional_output(self_conditioned: bool, guidance_weight: float) -> None:
+    x_t, known = torch.randint(-9, 10, (2, 2, 3, WIDTH), generator=torch.Generator().manual_seed(0)).float()  # exact arithmetic
+    level, mask, class_id = torch.tensor([0.25, 0.5]), torch.ones(2, 3, dtype=torch.bool), torch.tensor([0, 2])
+    inputs = x_t, level, mask, known if self_conditioned else None
+    denoiser = Linear()
+    found = guided(denoiser, CLASSES, guidance_weight)(*inputs, class_id)
+    assert denoiser.batches == [2 if guidance_weight == 1 else 4]  # twice the batch, once
+    cond, uncond = denoiser(*inputs, class_id), denoiser(*inputs, torch.full((2,), CLASSES))
+    assert torch.equal(found, uncond + guidance_weight * (cond - uncond))
+    shift = 100 * (CLASSES + guidance_weight * (class_id - CLASSES))
+    assert torch.equal(found, x_t + 2 * known * self_conditioned + (level + shift)[:, None, None])
+
+
+def test_more_guidance_goes_further_from_the_unconditional_model() -> None:
+    options: dict[str, Any] = {"num_classes": CLASSES, "sampling_timesteps": 1}
+    at_0, at_1, at_3 = (draw_latents(class_ids=CLASS_IDS, guidance_weight=weight, **options) for weight in (0, 1, 3))
+    for none, once, thrice in zip(at_0, at_1, at_3, strict=True):
+        np.testing.assert_allclose(thrice - none, 3 * (once - none), atol=1e-3, rtol=1e-3)
+
+
+def test_guidance_of_a_model_without_classes_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"guidance_weight = 2 guides towards a class.*class_conditional: true"):
+        draw_latents(guidance_weight=2.0)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +20,7 @@ import train_diffusion
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
 from annealed_lm.config import Optimizer, TrainDiffusion
 from annealed_lm.diffusion import LOSSES
+from annealed_lm.diffusion_model import DiffusionModel
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_json, read_tsv
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
@@ -41,8 +42,10 @@ REFERENCE = {
     "lr_warmup_steps": 2,
     "log_every": 2,
     "validate_every": 4,
+    "evaluate_every": 3,
     "checkpoint_every": 4,
 }
+LABELS = ("bad", "fair", "good")
 EFFECTS: list[dict[str, Any]] = [
     {"power": 5},
     {"random_seed": 1},
@@ -77,7 +80,7 @@ ALTERNATIVES: dict[str, list[str]] = {
     "loss_type": list(LOSSES),
     "lr_schedule": ["constant", "linear", "cosine", "inverse_sqrt"],
 }
-WITHOUT_EFFECT = {"log_every": 3, "validate_every": 1, "checkpoint_every": 3}
+WITHOUT_EFFECT = {"log_every": 3, "validate_every": 1, "evaluate_every": 5, "checkpoint_every": 3}
 """On the weights: they say when something is written down."""
 
 
@@ -85,6 +88,13 @@ WITHOUT_EFFECT = {"log_every": 3, "validate_every": 1, "checkpoint_every": 3}
 def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project") / "latents"
     write_latents(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project") / "labelled"
+    write_latents(folder, LABELS)
     return folder
 
 
@@ -103,8 +113,8 @@ def arguments(folder: Path, latents: Path, changes: dict[str, Any]) -> list[str]
     top = {name: values.pop(name) for name in TOP_LEVEL if name in values}
     folder.mkdir(exist_ok=True)
     write_params(folder / "params.yaml", top | {"train_diffusion": values})
-    paths = {"params": folder / "params.yaml", "latents": latents, "resume": folder / "resume"}
-    paths |= {"out": folder / "out", "curves": folder / "curves"}
+    paths = {"params": folder / "params.yaml", "latents": latents}
+    paths |= {name: folder / name for name in ("resume", "trackers", "out", "snapshots", "curves")}
     return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
 
 
@@ -113,13 +123,13 @@ Run = Callable[..., Path]
 
 @pytest.fixture
 def run(latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the stage in this process with these changes of the reference; the folder of its outputs."""
+    """Run the stage in this process, on these latents and with these changes of the reference; the folder of its outputs."""
     numbers = itertools.count()
 
-    def run_stage(folder: Path | None = None, **changes: Any) -> Path:
+    def run_stage(folder: Path | None = None, on: Path = latents, **changes: Any) -> Path:
         folder = folder or tmp_path / str(next(numbers))
         AcceleratorState._reset_state(reset_partial_state=True)
-        monkeypatch.setattr(sys, "argv", ["train_diffusion.py", *arguments(folder, latents, changes)])
+        monkeypatch.setattr(sys, "argv", ["train_diffusion.py", *arguments(folder, on, changes)])
         train_diffusion.main()
         return folder
 
@@ -149,15 +159,16 @@ def differ(one: Path, other: Path) -> bool:
     return any(not torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5) for name in ours)
 
 
-def outputs(folder: Path) -> dict[str, bytes]:
+def outputs(folder: Path, names: tuple[str, ...] = ("out", "curves", "snapshots")) -> dict[str, bytes]:
     """All files but that of the times, which no two runs share."""
-    paths = [path for name in ("out", "curves") for path in (folder / name).iterdir() if path.name != "timing.tsv"]
-    return {path.name: path.read_bytes() for path in paths}
+    paths = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and path.name != "timing.tsv"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
     tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
-    assert tried | {"tan_d", "gradient_accumulation_steps"} == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
+    tried |= {"tan_d", "gradient_accumulation_steps", "class_conditional", "class_unconditional_prob"}
+    assert tried == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
 
 
 @pytest.mark.parametrize("changes", EFFECTS, ids=str)
@@ -179,8 +190,52 @@ def test_tan_d_has_an_effect_on_the_noise_schedule_tan(run: Run) -> None:
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
 def test_when_to_write_things_down_changes_no_weight(name: str, run: Run, reference: Path) -> None:
     folder = run(**{name: WITHOUT_EFFECT[name]})
-    assert outputs(folder)["denoiser.safetensors"] == outputs(reference)["denoiser.safetensors"]
-    assert (outputs(folder) == outputs(reference)) == (name == "checkpoint_every")
+    assert outputs(folder, ("out",)) == outputs(reference, ("out",))
+    assert (outputs(folder, ("curves",)) == outputs(reference, ("curves",))) == (name in {"evaluate_every", "checkpoint_every"})
+    assert (outputs(folder, ("snapshots",)) == outputs(reference, ("snapshots",))) == (name != "evaluate_every")
+
+
+@pytest.mark.parametrize(("evaluate_every", "steps"), [(1, range(1, STEPS + 1)), (3, [3, 6, 8]), (1000, [8])])
+def test_snapshots_are_the_models_of_their_steps_and_change_nothing_else(
+    evaluate_every: int, steps: Sequence[int], run: Run, reference: Path
+) -> None:
+    folder = run(evaluate_every=evaluate_every)
+    assert outputs(folder, ("out", "curves")) == outputs(reference, ("out", "curves"))
+    assert sorted(path.name for path in (folder / "snapshots").iterdir()) == [f"{step:06d}" for step in steps]
+    saved = [{path.name: path.read_bytes() for path in each.iterdir()} for each in sorted((folder / "snapshots").iterdir())]
+    assert saved[-1] == {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    assert len({each["denoiser.safetensors"] for each in saved}) == len(saved)
+    for step in set(steps) & {3, 6}:
+        assert (
+            outputs(folder)[f"snapshots/{step:06d}/denoiser.safetensors"]
+            == outputs(reference)[f"snapshots/{step:06d}/denoiser.safetensors"]
+        )
+    assert list((folder / "resume").iterdir()) == []
+
+
+def test_classes_and_how_often_they_are_withheld_have_an_effect(run: Run, labelled: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {"class_conditional": False},
+        {},
+        {"class_unconditional_prob": 0.5},
+        {"class_unconditional_prob": 1.0},
+    ]
+    folders = [run(on=labelled, **({"class_conditional": True} | each)) for each in changes]
+    for one, other in itertools.combinations(folders, 2):
+        assert differ(one, other)
+    models = [DiffusionModel.load(folder / "out") for folder in folders]
+    assert [model.labels for model in models] == [(), LABELS, LABELS, LABELS]
+    assert [model.denoiser.settings.num_classes for model in models] == [0, 3, 3, 3]
+
+
+def test_labels_of_the_latents_are_not_looked_at_by_an_unconditional_model(run: Run, labelled: Path, reference: Path) -> None:
+    assert outputs(run(on=labelled, class_unconditional_prob=0.7)) == outputs(reference)
+
+
+def test_classes_without_labels_are_one_sentence_that_names_the_corpora_with_labels(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train_diffusion.class_conditional = true needs labels.*restaurants, sst2 and ag_news"):
+        run(tmp_path / "unlabelled", class_conditional=True)
+    assert not (tmp_path / "unlabelled" / "resume").exists()
 
 
 @pytest.mark.parametrize("parts", [2, 3, 8])
@@ -225,9 +280,9 @@ def test_T_schedules_are_compared_on_the_same_texts_timesteps_and_noise(run: Run
     # One step, whose learning rate the warm-up holds at 0: two equal networks, trained on different t.
     changes = {"num_train_steps": 1, "lr_warmup_steps": 1, "objective": "pred_v", "anneal_fraction": 1.0}
     normal, linear = (outputs(run(T_schedule=name, **changes)) for name in ("normal", "linear"))
-    assert normal["validation.tsv"] == linear["validation.tsv"]
-    assert normal["validation_by_range.tsv"] == linear["validation_by_range.tsv"]
-    assert normal["training.tsv"] != linear["training.tsv"]
+    assert normal["curves/validation.tsv"] == linear["curves/validation.tsv"]
+    assert normal["curves/validation_by_range.tsv"] == linear["curves/validation_by_range.tsv"]
+    assert normal["curves/training.tsv"] != linear["curves/training.tsv"]
 
 
 def test_training_lowers_both_losses(run: Run) -> None:
@@ -237,11 +292,13 @@ def test_training_lowers_both_losses(run: Run) -> None:
         assert losses[-1] < 0.75 * losses[0]
 
 
-@pytest.mark.parametrize(("optimizer", "signal_at"), [("adamw", 5), ("lion", 5), ("muon", 0), ("muon", 4), ("muon", 5)])
+@pytest.mark.parametrize(
+    ("optimizer", "signal_at"), [("adamw", 5), ("lion", 5), ("muon", 0), ("muon", 4), ("muon", 5), ("muon", 7)]
+)
 def test_stopped_and_resumed_equals_uninterrupted(
-    optimizer: str, signal_at: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, signal_at: int, run: Run, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"optimizer": optimizer, "dropout": 0.2}
+    changes = {"optimizer": optimizer, "dropout": 0.2, "class_conditional": True, "on": labelled}
     expected = outputs(run(**changes))
     train_step = DiffusionTrainer.train_step
     steps: list[int] = []
@@ -273,7 +330,7 @@ def test_a_run_with_other_parameters_does_not_take_the_checkpoint(
 
 
 def test_killed_and_resumed_equals_uninterrupted(run: Run, latents: Path, tmp_path: Path) -> None:
-    changes = {"num_train_steps": 300, "checkpoint_every": 10, "log_every": 7}
+    changes = {"num_train_steps": 300, "checkpoint_every": 10, "evaluate_every": 8, "log_every": 7}
     expected = outputs(run(**changes))
     script = [sys.executable, str(ROOT / "src" / "train_diffusion.py"), *arguments(tmp_path / "killed", latents, changes)]
     with subprocess.Popen(script, stdout=subprocess.DEVNULL) as process:
@@ -288,6 +345,31 @@ def test_killed_and_resumed_equals_uninterrupted(run: Run, latents: Path, tmp_pa
     (checkpoint,) = (tmp_path / "killed" / "resume").glob("*/checkpoint.pt")
     assert 0 < torch.load(checkpoint)["step"] < 300
     assert outputs(run(tmp_path / "killed", **changes)) == expected
+
+
+@pytest.mark.parametrize("dies_at", [1, 3, 4, 5, 7])
+def test_a_run_that_died_between_snapshots_has_them_all_in_the_end(
+    dies_at: int, run: Run, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_step = DiffusionTrainer.train_step
+
+    def dies(self: DiffusionTrainer, step: int) -> Tensor:
+        if step == dies_at:
+            raise KeyboardInterrupt
+        return train_step(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionTrainer, "train_step", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "died")
+    (store,) = (tmp_path / "died" / "resume").iterdir()
+    kept = sorted(path.name for path in store.glob("snapshots/*"))
+    assert kept == [f"{step:06d}" for step in (3, 6) if step <= dies_at]
+    half = store / "snapshots" / ".000006.99.partial"
+    half.mkdir(parents=True)
+    (half / "denoiser.safetensors").write_bytes(b"half of it")
+    assert outputs(run(tmp_path / "died")) == outputs(reference)
+    assert list((tmp_path / "died" / "resume").iterdir()) == []
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_sentence_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -16,6 +17,7 @@ from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.errors import InputError
 from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.sampling import sample_latents
 from annealed_lm.timestep_sampling import RangeSampler
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining, RunningLoss, averaged_copy, make_accelerator
 from annealed_lm.validation import FixedValidation
@@ -26,6 +28,7 @@ TRAINING = DiffusionTraining(
     optimizer="adamw",
     random_seed=0,
     self_condition=0.5,
+    class_unconditional_prob=0.25,
     num_train_steps=6,
     train_batch_size=8,
     gradient_accumulation_steps=1,
@@ -40,8 +43,10 @@ TRAINING = DiffusionTraining(
     ema_power=0.75,
     log_every=2,
     validate_every=3,
+    evaluate_every=4,
     checkpoint_every=100,
 )
+LABELS = ("bad", "fair", "good")
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +60,23 @@ def latents(tmp_path: Path) -> Path:
     return tmp_path / "latents"
 
 
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    write_latents(tmp_path / "labelled", LABELS)
+    return tmp_path / "labelled"
+
+
+def plain_accelerator(mixed_precision: str = "no") -> Accelerator:
+    """Without trackers, so nothing is written to their folder."""
+    return make_accelerator(mixed_precision, [], Path("trackers"))
+
+
+def no_snapshot(step: int) -> None: ...
+
+
 def make_trainer(latents: Path, accelerator: Accelerator | None = None, **changes: Any) -> DiffusionTrainer:
+    """Conditional on the labels of the latents, if they have any."""
+    train = LatentSet.load(latents, "train")
     torch.manual_seed(0)
     settings = DenoiserSettings(
         latent_dim=LATENT_DIM,
@@ -66,16 +87,17 @@ def make_trainer(latents: Path, accelerator: Accelerator | None = None, **change
         dropout=0.0,
         scale_shift=True,
         self_condition=True,
+        num_classes=0 if train.labels is None else len(LABELS),
     )
     diffusion_range = DiffusionRange("linear", TRAINING.num_train_steps, TIMESTEPS, anneal_fraction=1.0)
     return DiffusionTrainer(
         DenoisingTransformer(settings),
         GaussianDiffusion("cosine", TIMESTEPS, 9, "pred_x0", "l2"),
         RangeSampler(diffusion_range),
-        LatentSet.load(latents, "train"),
+        train,
         LatentStatistics.load(latents),
         dataclasses.replace(TRAINING, **changes),
-        accelerator or make_accelerator("no"),
+        accelerator or plain_accelerator(),
     )
 
 
@@ -160,7 +182,7 @@ def test_a_step_is_the_gradient_of_the_mean_loss_of_its_texts(latents: Path) -> 
     x_start, mask = twin.latents.batch(twin.order.batch(0))
     x_start = twin.statistics.normalise(x_start)
     loss = twin.diffusion.losses(
-        twin.denoiser, x_start, *twin.random_numbers(0, x_start)[:2], mask, twin.random_numbers(0, x_start)[2]
+        twin.denoiser, x_start, *twin.random_numbers(0, x_start)[:2], mask, twin.random_numbers(0, x_start)[2], None
     )
     loss.mean().backward()
     twin.optimize()
@@ -190,7 +212,7 @@ def test_gradients_are_clipped_to_the_largest_norm(latents: Path, monkeypatch: p
 
 def test_records_are_the_losses_of_the_steps(latents: Path, tmp_path: Path) -> None:
     trainer, twin = make_trainer(latents), make_trainer(latents)
-    records = trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer))
+    records = trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer), no_snapshot)
     losses = [twin.train_step(step).item() for step in range(6)]
     means = [(losses[step] + losses[step + 1]) / 2 for step in (0, 2, 4)]
     assert [row["loss"] for row in records["training"]] == pytest.approx(means, rel=1e-4)
@@ -200,8 +222,117 @@ def test_records_are_the_losses_of_the_steps(latents: Path, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize(("evaluate_every", "expected"), [(1, [1, 2, 3, 4, 5, 6]), (3, [3, 6]), (4, [4, 6]), (1000, [6])])
+def test_snapshots_are_taken_every_so_many_steps_and_at_the_end(
+    evaluate_every: int, expected: list[int], latents: Path, tmp_path: Path
+) -> None:
+    trainer = make_trainer(latents, evaluate_every=evaluate_every)
+    taken: list[tuple[int, torch.Tensor]] = []
+
+    def save_snapshot(step: int) -> None:
+        taken.append((step, trainer.averaged_denoiser().position.detach().clone()))
+
+    trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer), save_snapshot)
+    assert [step for step, _ in taken] == expected
+    twin = make_trainer(latents)
+    averages = []
+    for step in range(6):
+        twin.train_step(step)
+        averages.append(twin.averaged_denoiser().position.detach().clone())
+    for step, position in taken:  # of the averaged weights as they are after that step
+        torch.testing.assert_close(position, averages[step - 1])
+
+
+def test_a_snapshot_is_taken_before_the_checkpoint_of_its_step(latents: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(latents, checkpoint_every=2, evaluate_every=2)
+    store = CheckpointStore(tmp_path / "key")
+    checkpoints = []
+
+    def save_snapshot(step: int) -> None:
+        checkpoints.append(torch.load(store.path)["step"] if store.path.exists() else 0)
+
+    trainer.run(store, make_validation(latents, trainer), save_snapshot)
+    assert checkpoints == [0, 2, 4]
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1, 1.0])
+def test_each_label_is_withheld_with_the_stated_probability(probability: float, labelled: Path) -> None:
+    trainer = make_trainer(labelled, class_unconditional_prob=probability)
+    assert trainer.latents.labels is not None
+    before = trainer.latents.labels.copy()
+    texts = np.arange(60).repeat(50)
+    told = trainer.class_ids(3, texts)
+    assert told is not None
+    withheld = told == len(LABELS)
+    assert float(withheld.double().mean()) == pytest.approx(probability, abs=0.02)
+    assert told[~withheld].tolist() == before[texts[~withheld.numpy()]].tolist()
+    assert np.array_equal(trainer.latents.labels, before)  # never changed in place
+
+
+def test_which_labels_are_withheld_depends_on_seed_and_step_only(labelled: Path) -> None:
+    texts = np.arange(60)
+    trainer, other = (make_trainer(labelled, random_seed=seed, class_unconditional_prob=0.5) for seed in (0, 1))
+    told = [each.class_ids(step, texts) for each, step in ((trainer, 3), (trainer, 4), (trainer, 3), (other, 3))]
+    first, next_step, again, other_seed = [each for each in told if each is not None]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_step)
+    assert not torch.equal(first, other_seed)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_a_batch_are_told_the_labels_of_their_texts(parts: int, labelled: Path) -> None:
+    whole, cut = make_trainer(labelled), make_trainer(labelled, gradient_accumulation_steps=parts)
+    for step in range(4):
+        torch.testing.assert_close(cut.train_step(step), whole.train_step(step), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("probability", "learned"), [(0.0, [True, True, True, False]), (1.0, [False, False, False, True])])
+def test_what_is_told_of_the_classes_is_what_is_learned_of_them(probability: float, learned: list[bool], labelled: Path) -> None:
+    trainer = make_trainer(labelled, class_unconditional_prob=probability, adam_weight_decay=0.0)
+    assert trainer.denoiser.class_embedding is not None
+    weight = trainer.denoiser.class_embedding.weight
+    before = weight.detach().clone()
+    for step in range(6):
+        trainer.train_step(step)
+    assert (weight != before).any(1).tolist() == learned
+
+
+def test_texts_without_labels_have_no_class(latents: Path) -> None:
+    assert make_trainer(latents).class_ids(0, np.arange(5)) is None
+
+
+@pytest.mark.parametrize("guidance_weight", [1.0, 2.0])
+def test_samples_of_a_conditional_model_are_of_their_class(guidance_weight: float, labelled: Path) -> None:
+    changes = {"num_train_steps": 200, "train_batch_size": 30, "lr_schedule": "linear", "ema_power": 2 / 3}
+    trainer = make_trainer(labelled, **changes)
+    for step in range(200):
+        trainer.train_step(step)
+    assert trainer.latents.labels is not None
+    class_ids = [i % 3 for i in range(150)]
+    samples = sample_latents(
+        trainer.diffusion,
+        trainer.averaged_denoiser(),
+        trainer.statistics,
+        [4] * 150,
+        seed=0,
+        batch_size=150,
+        sampling_timesteps=10,
+        eta=1,
+        device=CPU,
+        class_ids=class_ids,
+        guidance_weight=guidance_weight,
+    )
+    rows = [trainer.latents[i] for i in range(len(trainer.latents))]
+    of_class = [
+        np.concatenate([row for row, label in zip(rows, trainer.latents.labels, strict=True) if label == k]) for k in range(3)
+    ]
+    centres = np.stack([vectors.mean(0) for vectors in of_class])
+    nearest = [int(np.linalg.norm(centres - sample.mean(0), axis=1).argmin()) for sample in samples]
+    assert np.mean(np.array(nearest) == class_ids) > 0.9
+
+
 def test_half_precision_scales_its_gradients_and_comes_out_the_same(latents: Path, tmp_path: Path) -> None:
-    accelerator = make_accelerator("no")
+    accelerator = plain_accelerator()
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # as accelerate has one for fp16 on a GPU
     for optimizer in ("adamw", "muon"):
         scaled, plain = make_trainer(latents, accelerator, optimizer=optimizer), make_trainer(latents, optimizer=optimizer)
@@ -216,7 +347,7 @@ def test_half_precision_scales_its_gradients_and_comes_out_the_same(latents: Pat
 
 
 def test_a_step_whose_scaled_gradients_overflow_is_left_out(latents: Path) -> None:
-    accelerator = make_accelerator("no")
+    accelerator = plain_accelerator()
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=float("inf"))
     trainer = make_trainer(latents, accelerator)
     before = [parameter.detach().clone() for parameter in trainer.denoiser.parameters()]
@@ -228,7 +359,7 @@ def test_autocast_is_that_of_the_precision(latents: Path) -> None:
     computed = []
     for mixed_precision in ("no", "bf16"):
         AcceleratorState._reset_state(reset_partial_state=True)
-        trainer = make_trainer(latents, make_accelerator(mixed_precision))
+        trainer = make_trainer(latents, plain_accelerator(mixed_precision))
         trainer.denoiser.input.register_forward_hook(lambda *hooked: computed.append(hooked[-1].dtype))
         trainer.train_step(0)
         assert {parameter.dtype for parameter in trainer.denoiser.parameters()} == {torch.float32}
@@ -238,16 +369,16 @@ def test_autocast_is_that_of_the_precision(latents: Path) -> None:
 
 @pytest.mark.parametrize("mixed_precision", ["bf16", "fp16"])
 def test_a_precision_that_accelerate_refuses_is_named(mixed_precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(mixed_precision: str) -> Accelerator:
+    def refuse(mixed_precision: str, **others: Any) -> Accelerator:
         raise ValueError("the device is too old")
 
     monkeypatch.setattr(training, "Accelerator", refuse)
     with pytest.raises(InputError, match=f"mixed_precision = {mixed_precision} is not for this machine: the device is too old"):
-        make_accelerator(mixed_precision)
+        plain_accelerator(mixed_precision)
 
 
 def test_half_precision_needs_a_gpu() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine computes in fp16")
     with pytest.raises(InputError, match="mixed_precision = fp16 is not for this machine: it needs a GPU"):
-        make_accelerator("fp16")
+        plain_accelerator("fp16")

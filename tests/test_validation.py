@@ -13,12 +13,14 @@ ROWS = [RANDOM.standard_normal((length, WIDTH)).astype(np.float32) for length in
 STATISTICS = LatentStatistics.of(LatentSet.from_rows(ROWS), per_position=False)
 
 
-def make(rows: list[np.ndarray] = ROWS, timesteps: int = 100, self_condition: bool = False) -> FixedValidation:
+def make(
+    rows: list[np.ndarray] = ROWS, timesteps: int = 100, self_condition: bool = False, labels: list[int] | None = None
+) -> FixedValidation:
     diffusion = GaussianDiffusion("cosine", timesteps, 9, "pred_x0", "l2")
-    return FixedValidation(diffusion, LatentSet.from_rows(rows), STATISTICS, self_condition, torch.device("cpu"))
+    return FixedValidation(diffusion, LatentSet.from_rows(rows, labels), STATISTICS, self_condition, torch.device("cpu"))
 
 
-def zeros(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+def zeros(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
     return torch.zeros_like(x_t)
 
 
@@ -63,13 +65,29 @@ def test_the_loss_is_that_of_normalised_latents_and_of_each_text() -> None:
 def test_the_network_is_conditioned_as_when_it_samples(self_condition: bool) -> None:
     conditions = []
 
-    def denoiser(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None) -> Tensor:
+    def denoiser(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
         conditions.append(self_cond)
         return torch.ones_like(x_t)
 
     make(self_condition=self_condition).losses(denoiser)
     assert len(conditions) == 1 + self_condition
     assert (conditions[-1] == self_condition).all()
+
+
+@pytest.mark.parametrize("texts", [20, 600])
+def test_the_network_is_told_every_label(texts: int) -> None:
+    told = []
+
+    def denoiser(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
+        told.append(class_id)
+        return torch.zeros_like(x_t)
+
+    labels = RANDOM.integers(0, 4, texts).tolist()
+    for each in (labels, None):
+        make(ROWS[:texts], labels=each).losses(denoiser)
+    assert told[0] is not None
+    assert told[0].tolist() == labels[:VALIDATION_TEXTS]
+    assert told[1] is None
 
 
 def test_each_range_has_the_mean_of_its_own_timesteps() -> None:

@@ -1,7 +1,8 @@
 """The denoising network: a pre-norm transformer over the latent vectors of a text, conditioned on the noise level.
 
 GEGLU feed-forward (Shazeer 2020, arXiv 2002.05202), learned absolute positions and a relative position bias, time-conditioned
-scale and shift in every block, self-conditioning by concatenation, so that it is aligned by position.
+scale and shift in every block, self-conditioning by concatenation, so that it is aligned by position. A class, where the network
+knows classes, is added to the time embedding (Lovelace et al. 2023, LD4LG, arXiv 2212.09462).
 """
 
 import math
@@ -18,7 +19,8 @@ MAX_RELATIVE_DISTANCE = 128
 @dataclass(frozen=True)
 class DenoiserSettings:
     """Attributes: `latent_dim` width of x_t; `max_length` most positions of a text; `tx_dim`, `tx_depth`, `tx_heads` of the
-    transformer; `scale_shift` whether each block is modulated by the noise level (the input is, in any case)."""
+    transformer; `scale_shift` whether each block is modulated by the noise level and the class (the input is, in any case);
+    `num_classes` that the network is conditioned on, 0: unconditional."""
 
     latent_dim: int
     max_length: int
@@ -28,6 +30,7 @@ class DenoiserSettings:
     dropout: float
     scale_shift: bool
     self_condition: bool
+    num_classes: int
 
 
 def sinusoidal_embedding(noise_level: Tensor, width: int) -> Tensor:
@@ -93,7 +96,7 @@ class Block(nn.Module):
 
 
 class DenoisingTransformer(nn.Module):
-    """(x_t, noise level, mask, self_cond) -> output of the shape of x_t."""
+    """(x_t, noise level, mask, self_cond, class_id) -> output of the shape of x_t."""
 
     def __init__(self, settings: DenoiserSettings) -> None:
         super().__init__()
@@ -104,6 +107,9 @@ class DenoisingTransformer(nn.Module):
         self.relative_position = nn.Embedding(RELATIVE_POSITION_BUCKETS, settings.tx_heads)
         nn.init.zeros_(self.relative_position.weight)
         self.time = nn.Sequential(nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim), nn.SiLU())
+        self.class_embedding = nn.Embedding(settings.num_classes + 1, dim) if settings.num_classes else None
+        if self.class_embedding is not None:
+            nn.init.normal_(self.class_embedding.weight, std=0.02)
         self.time_to_input = nn.Linear(dim, dim)
         self.blocks = nn.ModuleList(
             Block(dim, settings.tx_heads, settings.dropout, settings.scale_shift) for _ in range(settings.tx_depth)
@@ -113,14 +119,30 @@ class DenoisingTransformer(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None = None) -> Tensor:
-        """x_t and self_cond [batch, length, latent_dim], noise level [batch] in (0, 1], mask [batch, length] (True: real).
+    def forward(
+        self,
+        x_t: Tensor,
+        noise_level: Tensor,
+        mask: Tensor,
+        self_cond: Tensor | None = None,
+        class_id: Tensor | None = None,
+    ) -> Tensor:
+        """x_t and self_cond [batch, length, latent_dim], noise level [batch] in (0, 1], mask [batch, length] (True: real),
+        class_id int64 [batch], in which `num_classes` stands for no class.
 
-        Without `self_cond`, a model with self-conditioning reads zeros.
+        Without `self_cond`, a model with self-conditioning reads zeros; without `class_id`, no text has a class.
+
+        Raises:
+            ValueError: `class_id` for a network without classes.
         """
         if self.settings.self_condition:
             x_t = torch.cat([x_t, torch.zeros_like(x_t) if self_cond is None else self_cond], dim=-1)
         time = self.time(sinusoidal_embedding(noise_level, self.settings.tx_dim))
+        if self.class_embedding is not None:
+            no_class = torch.full((len(x_t),), self.settings.num_classes, device=x_t.device)
+            time = time + self.class_embedding(no_class if class_id is None else class_id)
+        elif class_id is not None:
+            raise ValueError("an unconditional network was given classes")
         x = self.input(x_t) + self.position[: x_t.shape[1]] + self.time_to_input(time)[:, None]
         bias = self.attention_bias(mask)
         for block in self.blocks:

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
 
-Denoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""(x_t, noise level [batch], mask, self_cond or None) -> the network's output, [batch, length, width]."""
+Denoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""(x_t, noise level [batch], mask, self_cond or None, class_id [batch] or None) -> its output, [batch, length, width]."""
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "smooth_l1": F.smooth_l1_loss}
 
@@ -81,29 +81,46 @@ class GaussianDiffusion:
         x_start = output if self.objective == "pred_x0" else signal * x_t - noise_scale * output
         return Prediction(x_start, (x_t - signal * x_start) / noise_scale)
 
-    def predict(self, denoiser: Denoiser, x_t: Tensor, t: Tensor, mask: Tensor, self_cond: Tensor | None) -> Prediction:
+    def predict(
+        self,
+        denoiser: Denoiser,
+        x_t: Tensor,
+        t: Tensor,
+        mask: Tensor,
+        self_cond: Tensor | None,
+        class_id: Tensor | None,
+    ) -> Prediction:
         """Evaluate the network and interpret its output."""
-        return self.interpret(denoiser(x_t, self.noise_level(t), mask, self_cond).float(), x_t, t)
+        return self.interpret(denoiser(x_t, self.noise_level(t), mask, self_cond, class_id).float(), x_t, t)
 
     def noise_level(self, t: Tensor) -> Tensor:
         """(t + 1) / T in (0, 1], float32 [batch]: what the network is told of t."""
         return (t.float() + 1) / self.timesteps
 
     def losses(
-        self, denoiser: Denoiser, x_start: Tensor, t: Tensor, noise: Tensor, mask: Tensor, self_cond_rows: Tensor
+        self,
+        denoiser: Denoiser,
+        x_start: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        mask: Tensor,
+        self_cond_rows: Tensor,
+        class_id: Tensor | None,
     ) -> Tensor:
         """Loss of each text, [batch]: the mean over its real positions and their channels.
 
         Args:
             self_cond_rows: bool [batch]; these texts are first denoised without gradient and conditioned on the result
                 (Chen et al. 2023, Analog Bits, arXiv 2208.04202, algorithm 1).
+            class_id: what the network is told of each text's class in both evaluations, int64 [batch]; None: nothing.
         """
         x_t = self.q_sample(x_start, t, noise)
         self_cond = torch.zeros_like(x_start)
         if bool(self_cond_rows.any()):
             rows = self_cond_rows
             with torch.no_grad():
-                self_cond[rows] = self.predict(denoiser, x_t[rows], t[rows], mask[rows], None).x_start
-        output = denoiser(x_t, self.noise_level(t), mask, self_cond).float()
+                classes = None if class_id is None else class_id[rows]
+                self_cond[rows] = self.predict(denoiser, x_t[rows], t[rows], mask[rows], None, classes).x_start
+        output = denoiser(x_t, self.noise_level(t), mask, self_cond, class_id).float()
         loss = self.loss_function(output, self.target(x_start, t, noise), reduction="none").mean(-1)
         return (loss * mask).sum(1) / mask.sum(1)

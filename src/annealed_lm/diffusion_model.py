@@ -32,16 +32,18 @@ class ProcessSettings:
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """Network and process."""
+    """Network and process; `labels` are the names of the network's classes, none if it is unconditional."""
 
     denoiser: DenoisingTransformer
     process: ProcessSettings
+    labels: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
         with atomic_path(folder) as partial:
             partial.mkdir()
             save_file({name: weight.contiguous() for name, weight in self.denoiser.state_dict().items()}, partial / WEIGHTS)
-            write_json(partial / DESCRIPTION, {"denoiser": asdict(self.denoiser.settings), "process": asdict(self.process)})
+            settings = {"denoiser": asdict(self.denoiser.settings), "process": asdict(self.process)}
+            write_json(partial / DESCRIPTION, settings | {"labels": list(self.labels)})
 
     @classmethod
     def load(cls, folder: Path) -> "DiffusionModel":
@@ -55,4 +57,4 @@ class DiffusionModel:
         description = read_json(folder / DESCRIPTION)
         denoiser = DenoisingTransformer(DenoiserSettings(**description["denoiser"]))
         denoiser.load_state_dict(load_file(folder / WEIGHTS))
-        return cls(denoiser.eval(), ProcessSettings(**description["process"]))
+        return cls(denoiser.eval(), ProcessSettings(**description["process"]), tuple(description["labels"]))

@@ -23,7 +23,8 @@ class FixedValidation:
     cannot be compared, these can.
 
     Args:
-        latents: of the validation texts; the first `VALIDATION_TEXTS` are used.
+        latents: of the validation texts; the first `VALIDATION_TEXTS` are used. Their labels, if they have any, are given to the
+            network, all of them.
         self_condition: whether the network is conditioned on a first prediction, as it is when it samples.
     """
 
@@ -44,11 +45,12 @@ class FixedValidation:
         self.t = ((order + 0.5) / count * diffusion.timesteps).long().to(device)
         self.noise = torch.randn(x_start.shape, generator=generator("cpu", "validation", "noise")).to(device)
         self.self_cond_rows = torch.full_like(self.t, self_condition, dtype=torch.bool)
+        self.class_id = None if latents.labels is None else torch.from_numpy(latents.labels[:count]).to(device)
 
     @torch.no_grad()
     def losses(self, denoiser: Denoiser) -> Tensor:
         """Loss of each text at its own t, [texts]."""
-        return self.diffusion.losses(denoiser, self.x_start, self.t, self.noise, self.mask, self.self_cond_rows)
+        return self.diffusion.losses(denoiser, self.x_start, self.t, self.noise, self.mask, self.self_cond_rows, self.class_id)
 
     def by_range(self, losses: Tensor) -> list[dict[str, Any]]:
         """Mean loss of each of `T_RANGES` equal ranges of t that holds a text: rows of t_range, loss."""
