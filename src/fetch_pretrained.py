@@ -6,7 +6,8 @@ from pathlib import Path
 
 from annealed_lm.config import load_config
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.fetching import fetch_autoencoder, fetch_corpus
+from annealed_lm.fetching import fetch_corpus
+from annealed_lm.pretrained_models import fetch_models
 
 
 def main() -> None:
@@ -20,9 +21,14 @@ def main() -> None:
 
     # A queued experiment runs in a copy of the project without its git-ignored files; DVC_ROOT is the project itself.
     roots = [Path(), Path(os.environ.get("DVC_ROOT", ""))]
-    name, revision = config.fetch_pretrained.autoencoder_name, config.fetch_pretrained.autoencoder_revision
+    section = config.fetch_pretrained
+    models = {
+        "autoencoder": (section.autoencoder_name, section.autoencoder_revision),
+        "language_model": (section.language_model_name, section.language_model_revision),
+        "feature_model": (section.feature_model_name, section.feature_model_revision),
+    }
     fetch_corpus(config.dataset_name, [root / args.raw for root in roots], args.corpus)
-    fetch_autoencoder(name, revision, roots, args.pretrained)
+    fetch_models(models, roots, args.pretrained)
 
 
 if __name__ == "__main__":

@@ -56,10 +56,12 @@ def train_language_model(
     store: CheckpointStore,
     device: torch.device,
 ) -> None:
-    """Train in place on `texts`; the loss is a mean over the real tokens of a batch."""
+    """Train in place on `texts` and their ends; the loss is a mean over the real tokens of a batch."""
     model: nn.Module = language_model.model
     model.to(device).train()
-    token_ids = language_model.token_ids(texts)
+    # The end is not scored, but must be learned: it is where a sampled text stops.
+    end = language_model.tokenizer.eos_token_id
+    token_ids = [[*row, end][: language_model.positions] for row in language_model.token_ids(texts)]
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, (0.9, 0.98), weight_decay=0.01, fused=True)
     warmup_steps = round(WARMUP_SHARE * training.num_train_steps)
     scheduler = get_cosine_schedule_with_warmup(optimizer, warmup_steps, training.num_train_steps)
@@ -67,7 +69,7 @@ def train_language_model(
 
     def train_step(step: int) -> dict[str, float | Tensor] | None:
         rows = [token_ids[row] for row in order.batch(step)]
-        ids, mask = (part.to(device) for part in pad_ids(rows, language_model.pad_id))
+        ids, mask = (part.to(device) for part in pad_ids(rows, language_model.start_id))
         loss = language_model.token_losses(ids, mask).sum() / mask[:, 1:].sum()
         optimizer.zero_grad()
         loss.backward()

