@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from annealed_lm.mauve_metric import MauveScore, mauve_score, silenced_stderr
+from annealed_lm.mauve_metric import MauveScore, mauve_buckets, mauve_score, silenced_stderr
 
 TEXTS = 100
 
@@ -41,6 +41,10 @@ def test_p_is_the_tested_set() -> None:
     swapped = compute_mauve(p_features=reference, q_features=tested, num_buckets=10, mauve_scaling_factor=8, seed=0).mauve
     assert mauve_score(tested, reference, 8, 1) == MauveScore(expected, 0.0)
     assert expected != swapped
+
+
+def test_there_are_ten_texts_a_cluster_and_a_side() -> None:
+    assert [mauve_buckets(texts) for texts in (20, 500, 1000)] == [2, 50, 100]
 
 
 def test_texts_that_are_all_one_text_have_a_score() -> None:

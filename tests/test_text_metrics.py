@@ -65,6 +65,7 @@ def test_diversity_is_the_product_over_n(training: TrainingNgrams) -> None:
     # bigrams ab bc cd ab bc ce: 4 of 6; trigrams abc bcd abc bce: 3 of 4; 4-grams: 2 of 2
     assert (row["repetition_2"], row["repetition_3"], row["repetition_4"]) == pytest.approx((1 / 3, 1 / 4, 0))
     assert row["diversity"] == pytest.approx(2 / 3 * 3 / 4)
+    assert text_metrics.repetitions(tokenise(["a b c d", "a b c e"])).items() <= row.items()
 
 
 def test_memorization_counts_occurrences_and_not_kinds(training: TrainingNgrams) -> None:

@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from annealed_lm.feature_sets import Features
 
-Features = npt.NDArray[np.float32]
 SMALLEST_SET = 20
 """Texts a side. Fewer leave a single cluster, in which all sets are alike."""
 
@@ -42,8 +40,13 @@ def silenced_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def mauve_buckets(texts: int) -> int:
+    """Clusters for so many texts a side, as the MAUVE package chooses them."""
+    return round(texts / 10)
+
+
 def mauve_score(tested: Features, reference: Features, scaling: float, seeds: int) -> MauveScore:
-    """MAUVE(p = tested, q = reference) over `seeds` k-means clusterings into n / 10 clusters.
+    """MAUVE(p = tested, q = reference) over `seeds` k-means clusterings into `mauve_buckets(n)` clusters.
 
     Args:
         tested, reference: [n, d] each, one row a text.
@@ -64,7 +67,7 @@ def mauve_score(tested: Features, reference: Features, scaling: float, seeds: in
             outcome = compute_mauve(
                 p_features=tested,
                 q_features=reference,
-                num_buckets=round(len(tested) / 10),
+                num_buckets=mauve_buckets(len(tested)),
                 mauve_scaling_factor=scaling,
                 seed=seed,
             )

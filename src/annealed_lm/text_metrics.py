@@ -22,6 +22,13 @@ def repetition(texts: TokenisedTexts, n: int) -> float:
     return 1 - len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0
 
 
+def repetitions(texts: TokenisedTexts) -> dict[str, float]:
+    """`repetition_n` for n = 2, 3, 4, and `diversity`, the product of 1 - repetition over them."""
+    values = {n: repetition(texts, n) for n in (2, 3, 4)}
+    diversity = math.prod(1 - value for value in values.values())
+    return {**{f"repetition_{n}": value for n, value in values.items()}, "diversity": diversity}
+
+
 def memorization(texts: TokenisedTexts, training: TrainingNgrams) -> float:
     """Share of 4-gram occurrences that occur in the training texts."""
     ngrams, _ = texts.ngrams(4)
@@ -73,11 +80,9 @@ def per_text(text_numbers: Counts, texts: TokenisedTexts) -> Counts:
 
 
 def text_metrics(texts: TokenisedTexts, training: TrainingNgrams) -> dict[str, float]:
-    """Every metric of this module by name; `diversity` is the product of 1 - repetition over n = 2, 3, 4."""
-    repetitions = {n: repetition(texts, n) for n in (2, 3, 4)}
+    """Every metric of this module by name."""
     return {
-        **{f"repetition_{n}": value for n, value in repetitions.items()},
-        "diversity": math.prod(1 - value for value in repetitions.values()),
+        **repetitions(texts),
         "memorization": memorization(texts, training),
         "unique_words": unique_words(texts),
         "distinct": distinct(texts),
