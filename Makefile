@@ -3,9 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3.11
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_std|_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|verbatim_train|empty|train_loss)$$
+HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
 
-.PHONY: run test lint show fetch doctor clean identity
+.PHONY: run test lint show table test-report frontier bench fetch doctor clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
 	dvc exp run
@@ -19,6 +19,18 @@ lint: $(VENV)/.installed-dev
 show: $(VENV)/.installed  ## experiments side by side: what varied, and how the samples came out
 	dvc exp show --only-changed --precision 4 --drop '$(HIDDEN_COLUMNS)'
 
+table: $(VENV)/.installed  ## finished experiments, baseline, real texts, control and ceiling in one table, with intervals
+	python src/tabulate_results.py
+
+test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
+	python src/report_test.py --experiment '$(EXP)'
+
+frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
+	python src/sweep_sampling.py
+
+bench: $(VENV)/.installed  ## what caching brings, on the outputs of the workspace -> metrics/bench.json
+	python src/run_benchmarks.py
+
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
 	dvc repro fetch_pretrained
 
@@ -26,7 +38,7 @@ doctor: $(VENV)/.installed  ## what could go wrong in the next run
 	python src/doctor.py
 
 clean:  ## state of interrupted trainings, drawn plots
-	rm -rf .resume dvc_plots
+	rm -rf .resume .frontier dvc_plots
 
 # DVC keeps experiments as git commits, so git needs a name; where it has none at all, this clone alone gets one.
 identity:
@@ -40,6 +52,6 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.installed-dev: requirements-dev.txt requirements-trackers.txt requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install -r requirements-dev.txt
 	touch $@

@@ -1,59 +1,43 @@
-"""Texts, autoencoder, latents, language model -> data/references: what samples are compared with, and how that itself scores."""
+"""Texts, autoencoder, latents, language models -> data/references: what samples are compared with, and how that itself scores."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from annealed_lm.autoencoder import Autoencoder
-from annealed_lm.config import load_config
+from annealed_lm.config import Config, load_config
 from annealed_lm.decoding import DecodingSettings, decode_latents
 from annealed_lm.devices import default_device
+from annealed_lm.encoding import encode_ids
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.evaluation import REFERENCE_ROWS, References, choose_references, format_rows, score_references
-from annealed_lm.files import atomic_path, read_texts, write_json, write_jsonl
-from annealed_lm.language_model import LanguageModel
-from annealed_lm.latents import Floats, LatentSet, LatentStatistics, draw_lengths, gaussian_latents
+from annealed_lm.evaluation import format_rows, score_by_label, score_texts, summarise
+from annealed_lm.files import atomic_path, read_labels, read_texts, write_json, write_jsonl
+from annealed_lm.judges import Judges, load_judges
+from annealed_lm.language_model import BASELINE, LanguageModel
+from annealed_lm.latents import LatentSet, LatentStatistics, draw_training_rows, gaussian_latents
+from annealed_lm.mauve_metric import mauve_buckets
 from annealed_lm.ngrams import TrainingNgrams, tokenise
-from annealed_lm.text_features import FeatureModel
+from annealed_lm.references import REFERENCE_ROWS, EvaluationSettings, References, choose_references
+from annealed_lm.tokenizer import tokenize
+
+Texts = Mapping[str, list[str]]
+"""By set."""
 
 
-def bound_latents(latents: Path, valid_rows: list[int], seed: int) -> dict[str, list[Floats]]:
-    """What stands in for the diffusion's latents: noise (control), and those of the validation texts (ceiling)."""
-    lengths = draw_lengths(LatentSet.load(latents, "train").lengths, len(valid_rows), seed)
-    valid = LatentSet.load(latents, "valid")
-    return {
+def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], config: Config) -> dict[str, list[str]]:
+    """By bound/strategy, what the decoder makes of what stands in for the diffusion's latents: noise (control) and the latents of
+    the held-out texts (ceiling)."""
+    seed, batch_size = config.prepare_references.seed, config.sample_texts.batch_size
+    train_lengths = LatentSet.load(latents, "train").lengths
+    lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
+    ids = tokenize(autoencoder.tokenizer, held_out, autoencoder.settings.max_tokens)
+    bounds = {
         "control": gaussian_latents(LatentStatistics.load(latents), lengths, seed),
-        "ceiling": [valid[row] for row in valid_rows],
+        "ceiling": encode_ids(autoencoder, ids, batch_size),
     }
-
-
-def write_references(out: Path, references: References, rows: dict[str, dict[str, float]], bounds: dict[str, list[str]]) -> None:
-    """Write to the folder `out`; rows and texts of a bound stand under control and ceiling, by strategy."""
-    nested: dict[str, Any] = {name: row for name, row in rows.items() if name not in bounds}
-    for name in bounds:
-        bound, strategy = name.split("/")
-        nested.setdefault(bound, {})[strategy] = rows[name]
-    with atomic_path(out) as partial:
-        partial.mkdir()
-        references.save(partial)
-        write_json(partial / REFERENCE_ROWS, nested)
-        for name, texts in bounds.items():
-            write_jsonl(partial / f"{name}.jsonl", ({"text": text} for text in texts))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "texts", "autoencoder", "latents", "language-model", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
-    config = load_config(args.params)
-    seed, device = config.prepare_references.seed, default_device()
-
-    train, valid = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", "valid"))
-    choice = choose_references(len(train), len(valid), config.sample_texts.num_samples, seed)
-    real = {"train_train": [train[row] for row in choice.second_train], "train_valid": [valid[row] for row in choice.valid]}
     settings = DecodingSettings(
         num_beams=config.sample_texts.num_beams,
         top_p=config.sample_texts.top_p,
@@ -61,24 +45,100 @@ def main() -> None:
         no_repeat_ngram_size=config.sample_texts.no_repeat_ngram_size,
         repetition_penalty=config.sample_texts.repetition_penalty,
     )
-    autoencoder = Autoencoder.load(args.autoencoder).to(device)
-    bounds = {
-        f"{bound}/{strategy}": decode_latents(autoencoder, latents, strategy, settings, seed, config.sample_texts.batch_size)
-        for bound, latents in bound_latents(args.latents, choice.valid, seed).items()
+    return {
+        f"{bound}/{strategy}": decode_latents(autoencoder, given, strategy, settings, seed, batch_size)
+        for bound, given in bounds.items()
         for strategy in config.sample_texts.strategies
     }
-    features = FeatureModel.load(device).features_of_sets({"train": [train[row] for row in choice.train], **real, **bounds})
-    references = References(
-        train_features=features["train"],
-        valid_features=features["train_valid"],
-        training=TrainingNgrams.of(tokenise(train)),
+
+
+def evaluation_settings(config: Config, judges: Judges, held_out: str) -> EvaluationSettings:
+    """All that the scores depend on, as it is written beside them."""
+    scalings = {
+        "sentence": config.prepare_references.sentence_scaling,
+        "language_model": config.prepare_references.language_model_scaling,
+    }
+    judge = judges.language_model.description
+    return EvaluationSettings(
         dataset_name=config.dataset_name,
-        mauve_scaling=config.prepare_references.mauve_scaling,
+        held_out=held_out,
+        num_samples=config.sample_texts.num_samples,
+        mauve={kind: {**model._asdict(), "scaling": scalings[kind]} for kind, model in judges.descriptions().items()},
         mauve_seeds=config.prepare_references.mauve_seeds,
+        mauve_buckets=mauve_buckets(config.sample_texts.num_samples),
+        perplexity={"name": judge.name, "sha256": judge.sha256},
+        bootstrap_samples=config.prepare_references.bootstrap_samples,
     )
-    rows = score_references(real | bounds, features, references, LanguageModel.load(args.language_model, device))
-    write_references(args.out, references, rows, bounds)
-    print(format_rows(rows))
+
+
+def scored_rows(texts: Texts, references: References, judges: Judges, second_labels: list[str | None]) -> dict[str, Any]:
+    """Rows of every set, those of a bound by strategy; and by label, where there are labels, those of the real texts of B."""
+    held_out = references.settings.held_out
+    features = judges.features_of_sets(texts)
+    scores = {
+        name: score_texts(
+            each,
+            features[name],
+            references,
+            judges.language_model,
+            # a set is not compared with itself
+            compared_with=references.sets[:1] if name == f"train_{held_out}" else references.sets,
+        )
+        for name, each in texts.items()
+    }
+    rows: dict[str, Any] = {}
+    for name, score in scores.items():
+        bound, _, strategy = name.partition("/")
+        row = summarise([score], scores["train_train"].values)
+        rows |= {bound: rows.get(bound, {}) | {strategy: row}} if strategy else {name: row}
+    labels = [label for label in second_labels if label is not None]
+    if labels:
+        name = "train_train"
+        rows["by_label"] = {name: score_by_label(texts[name], labels, features[name], references, scores[name].likelihoods)}
+    print(format_rows({name: score.values for name, score in scores.items()}))
+    return rows
+
+
+def write_references(out: Path, references: References, rows: Mapping[str, Any], texts: Texts) -> None:
+    with atomic_path(out) as partial:
+        partial.mkdir()
+        references.save(partial)
+        write_json(partial / REFERENCE_ROWS, rows)
+        for name, each in texts.items():
+            write_jsonl(partial / f"{name}.jsonl", ({"text": text} for text in each))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "texts", "autoencoder", "latents", "language-model", "pretrained", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--held-out", choices=("valid", "test"), default="valid", help="the split that stands for unseen texts")
+    args = parser.parse_args()
+    config = load_config(args.params)
+    count, seed, device = config.sample_texts.num_samples, config.prepare_references.seed, default_device()
+
+    train, held_out = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", args.held_out))
+    choice = choose_references(len(train), len(held_out), args.held_out, count, seed)
+    train_labels = read_labels(args.texts / "train.jsonl")
+    chosen = [held_out[row] for row in choice.held_out]
+    baseline = LanguageModel.load(args.language_model / BASELINE, device)
+    autoencoder = Autoencoder.load(args.autoencoder).to(device)
+    generated = bound_texts(args.latents, autoencoder, chosen, config)
+    generated["baseline"] = baseline.sample(
+        count, config.prepare_references.baseline_top_p, autoencoder.settings.max_tokens, seed, config.sample_texts.batch_size
+    )
+    real = {"train_train": [train[row] for row in choice.second_train], f"train_{args.held_out}": chosen}
+
+    judges = load_judges(config.prepare_references.mauve_features, args.language_model, args.pretrained, device)
+    features = judges.features_of_sets({"train": [train[row] for row in choice.train], args.held_out: chosen})
+    references = References(
+        features={kind: {name: features[name][kind] for name in features} for kind in judges.feature_models},
+        train_labels=[train_labels[row] for row in choice.train],
+        training=TrainingNgrams.of(tokenise(train)),
+        settings=evaluation_settings(config, judges, args.held_out),
+    )
+    rows = scored_rows(real | generated, references, judges, [train_labels[row] for row in choice.second_train])
+    write_references(args.out, references, rows, generated)
 
 
 if __name__ == "__main__":

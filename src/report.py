@@ -4,24 +4,29 @@ import argparse
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from annealed_lm.config import load_config
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import atomic_path, read_json, read_texts, read_tsv, write_json, write_tsv
-from annealed_lm.plots import lines_figure, samples_figure, save_png, training_figure
-from annealed_lm.reporting import Columns, by_range, columns, compare_T_schedules, long_table, summary
+from annealed_lm.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
+from annealed_lm.plots import lines_figure, quality_figure, samples_figure, save_png, training_figure
+from annealed_lm.reporting import bare_values, compare_T_schedules, set_rows, summary
+from annealed_lm.tables import Columns, by_range, columns, curve, long_table
 
 CURVES = ("training", "validation", "validation_by_range")
 BOUNDS = ("control", "ceiling")
 NOT_A_METRIC = "pure_noise_texts"  # of the reconstruction report: texts to read
+DRAWN_METRICS = ("grammatical", "perplexity", "mauve_train", "diversity", "memorization")
 SHOWN_SAMPLES = 10
 """The first so many texts: nobody chooses."""
 
 
-def read_samples(samples: Path, references: Path, strategies: list[str]) -> dict[str, list[str]]:
-    """The first texts of each strategy: written from generated latents, from noise (control) and from real latents (ceiling)."""
-    paths = {f"{strategy}, generated": samples / f"{strategy}.jsonl" for strategy in strategies}
+def read_samples(samples: Path, references: Path, strategies: list[str], seed: int) -> dict[str, list[str]]:
+    """The first texts of each strategy: written from generated latents, from noise (control) and from real latents (ceiling); and
+    of the baseline."""
+    paths = {f"{strategy}, generated": samples / str(seed) / f"{strategy}.jsonl" for strategy in strategies}
     paths |= {f"{strategy}, {bound}": references / bound / f"{strategy}.jsonl" for strategy in strategies for bound in BOUNDS}
+    paths["baseline"] = references / "baseline.jsonl"
     return {title: read_texts(path)[:SHOWN_SAMPLES] for title, path in paths.items()}
 
 
@@ -38,15 +43,40 @@ def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) 
     save_png(lines_figure(T_schedules, "T_now", "T_schedule"), plots / "T_schedules.png")
 
 
+def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, plots: Path) -> None:
+    """How the texts came out along the training, between control and ceiling."""
+    shutil.copyfile(quality / "quality.tsv", plots / "quality.tsv")
+    rows = read_tsv(quality / "quality.tsv")
+    drawn = {metric: curve(rows, metric) for metric in DRAWN_METRICS if metric in rows[0]}
+    levels = {bound: references[bound][strategy] for bound in BOUNDS} | {"baseline": references["baseline"]}
+    save_png(quality_figure(drawn, levels), plots / "quality.png")
+
+
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
     save_png(samples_figure(samples), plots / "samples.png")
-    text = "\n\n".join("\n".join([title, *texts]) for title, texts in samples.items())
-    (plots / "samples.txt").write_text(text + "\n", encoding="utf-8")
+    write_text(plots / "samples.txt", "\n\n".join("\n".join([title, *texts]) for title, texts in samples.items()) + "\n")
+
+
+def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
+    """Values alone where DVC compares them; evaluation.json has all that stands beside them."""
+    statistics = read_json(args.prepared / "statistics.json")
+    counts = {part: statistics[part] for part in ("files", "splits", "labels") if part in statistics}
+    write_json(args.metrics / "dataset.json", counts)
+    reconstruction = read_json(args.autoencoder / "reconstruction.json")
+    shares = {name: share for name, share in reconstruction.items() if name != NOT_A_METRIC}
+    write_json(args.metrics / "autoencoder.json", shares)
+    write_json(args.metrics / "training.json", read_json(args.curves / "training.json"))
+    write_json(args.metrics / "references.json", bare_values(rows))
+    by_label = {"by_label": scores["by_label"]} if scores["by_label"] else {}
+    write_json(args.metrics / "samples.json", bare_values(scores["strategies"]) | by_label)
+    settings = read_json(args.references / "settings.json") | {"eval_seeds": scores["eval_seeds"]}
+    write_json(args.metrics / "evaluation.json", {"settings": settings, "samples": scores["strategies"], "references": rows})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "prepared", "autoencoder", "references", "curves", "samples", "scores", "metrics", "plots"):
+    inputs = ("params", "prepared", "autoencoder", "references", "curves", "quality", "samples", "scores")
+    for name in (*inputs, "metrics", "plots"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.params)
@@ -58,25 +88,14 @@ def main() -> None:
         start_fraction=config.train_diffusion.start_fraction,
         anneal_fraction=config.train_diffusion.anneal_fraction,
     )
-    scores, references = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
-    with atomic_path(args.metrics) as metrics:
-        statistics = read_json(args.prepared / "statistics.json")
-        write_json(metrics / "dataset.json", {part: statistics[part] for part in ("files", "splits")})
-        reconstruction = read_json(args.autoencoder / "reconstruction.json")
-        write_json(
-            metrics / "autoencoder.json", {name: shares for name, shares in reconstruction.items() if name != NOT_A_METRIC}
-        )
-        write_json(metrics / "training.json", read_json(args.curves / "training.json"))
-        write_json(metrics / "references.json", references)
-        write_json(metrics / "samples.json", scores)
-    with atomic_path(args.plots) as plots:
-        plots.mkdir()
-        write_curves(args.curves, T_schedules, plots)
-        write_samples(read_samples(args.samples, args.references, list(scores)), plots)
-
-    generated = {f"{strategy}, generated": row for strategy, row in scores.items()}
-    bounds = {f"{strategy}, {bound}": references[bound][strategy] for strategy in scores for bound in BOUNDS}
-    print(summary(generated | bounds | {name: references[name] for name in ("train_train", "train_valid")}))
+    scores, rows = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
+    strategies = list(scores["strategies"])
+    write_metrics(args, scores, rows)
+    args.plots.mkdir(parents=True, exist_ok=True)
+    write_curves(args.curves, T_schedules, args.plots)
+    write_quality(args.quality, bare_values(rows), strategies[0], args.plots)
+    write_samples(read_samples(args.samples, args.references, strategies, scores["eval_seeds"][0]), args.plots)
+    print(summary(set_rows(bare_values(scores["strategies"]), bare_values(rows))))
 
 
 if __name__ == "__main__":

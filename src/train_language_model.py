@@ -1,4 +1,4 @@
-"""Texts -> models/language_model: a small GPT-2 trained on the training texts, the judge of perplexity."""
+"""Texts -> models/language_model: two small GPT-2 trained on the training texts, the judge of perplexity and a baseline."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
-from annealed_lm.config import load_config
+from annealed_lm.config import load_config, settings_from
 from annealed_lm.devices import default_device
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import read_texts
+from annealed_lm.files import atomic_path, read_texts
+from annealed_lm.language_model import BASELINE, JUDGE
 from annealed_lm.language_model_training import LanguageModelTraining, small_gpt2, train_language_model
 from annealed_lm.tokenizer import train_tokenizer
 
@@ -24,23 +25,21 @@ def main() -> None:
 
     train, valid = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", "valid"))
     tokenizer = train_tokenizer(train, section.tokenizer, section.vocab_size, section.max_tokens)
-    language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, section.seed)
-    training = LanguageModelTraining(
-        seed=section.seed,
-        num_train_steps=section.num_train_steps,
-        batch_size=section.batch_size,
-        learning_rate=section.learning_rate,
-    )
     key = training_key(section.model_dump(), inputs=[args.texts], code=[Path(__file__).parent])
-    store = CheckpointStore(resume_folder(args.resume) / key)
-    with store.held():
-        train_language_model(language_model, train, training, store, default_device())
-    likelihoods = language_model.likelihoods(valid, section.batch_size)
-    report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
-    language_model.save(args.out, report)
-    store.remove()
-    for name, value in report.items():
-        print(f"{name}: {value:.4g}")
+    stores = []
+    with atomic_path(args.out) as partial:
+        for name, seed in ((JUDGE, section.seed), (BASELINE, section.baseline_seed)):
+            language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, seed)
+            training = settings_from(section, LanguageModelTraining, seed=seed)
+            stores.append(CheckpointStore(resume_folder(args.resume) / f"{key}-{name}"))
+            with stores[-1].held():
+                train_language_model(language_model, train, training, stores[-1], default_device())
+            likelihoods = language_model.likelihoods(valid, section.batch_size)
+            report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
+            language_model.save(partial / name, report)
+            print(f"{name}: {report}")
+    for store in stores:
+        store.remove()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
         ("random_seed", -1, "random_seed = -1: it should be greater than or equal to 0"),
         ("random_seed", 2**31, "random_seed = 2147483648: it should be less than 2147483648"),
         ("random_seed", True, "random_seed = True: it should be a valid integer"),
-        ("dataset_name", "e2", "dataset_name = 'e2': it should be 'restaurants', 'e2e', 'roc' or 'text'"),
+        ("dataset_name", "e2", "dataset_name = 'e2': it should be 'restaurants', 'e2e', 'roc', 'sst2', 'ag_news' or 'text'"),
         ("dataset_name", REMOVED, "dataset_name is missing"),
         ("train_diffusion", 5, "train_diffusion = 5: it should be"),
         ("train_diffusion", REMOVED, "train_diffusion is missing"),
@@ -63,6 +63,15 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
         ("sample_texts.sampling_timesteps", 10**6, r"sampling_timesteps = 1000000 is more than train_diffusion.timesteps = \d+"),
         ("sample_texts.strategies", [], "strategies = .*should have at least 1 item"),
         ("sample_texts.strategies", ["greeedy"], "strategies.0 = 'greeedy': it should be 'greedy', 'beam' or 'nucleus'"),
+        ("sample_texts.eval_seeds", [42, 42], "eval_seeds = .*should name each entry once"),
+        ("sample_texts.eval_seeds", [], "eval_seeds = .*should have at least 1 item"),
+        ("sample_texts.guidance_weight", 2, "guidance_weight = 2 needs train_diffusion.class_conditional: true"),
+        (
+            "prepare_references.mauve_features",
+            ["words"],
+            "mauve_features.0 = 'words': it should be 'sentence' or",
+        ),
+        ("trackers", ["mlflow"], "trackers.0 = 'mlflow': it should be 'wandb', 'tensorboard' or 'dvclive'"),
         ("sample_texts.num_samples", 0, "num_samples = 0: it should be greater than or equal to 20"),
     ],
 )
@@ -80,6 +89,13 @@ def test_bpe_needs_room_for_every_byte(section: str) -> None:
     values[section]["vocab_size"] = 259
     with pytest.raises(InputError, match=f"{section}: vocab_size = 259 is too small for tokenizer = bpe, .* 260 entries"):
         parse_config(values)
+
+
+def test_conditional_training_needs_a_corpus_with_labels() -> None:
+    values = params_with("train_diffusion.class_conditional", True)
+    assert parse_config(values).train_diffusion.class_conditional
+    with pytest.raises(InputError, match="needs texts with labels: dataset_name = e2e has none, restaurants, sst2, ag_news have"):
+        parse_config(values | {"dataset_name": "e2e"})
 
 
 def test_every_fault_is_told_at_once() -> None:

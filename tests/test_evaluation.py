@@ -1,132 +1,176 @@
+"""The scores of one set of texts."""
+
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from annealed_lm.errors import InputError
-from annealed_lm.evaluation import References, choose_references, format_rows, score_references, score_texts
-from annealed_lm.language_model import LanguageModel
-from annealed_lm.language_model_training import small_gpt2
+from annealed_lm.evaluation import format_rows, recognised, score_texts, summarise, values_of
 from annealed_lm.mauve_metric import mauve_score
-from annealed_lm.ngrams import TrainingNgrams, tokenise
-from annealed_lm.restaurants import make_corpus
-from annealed_lm.tokenizer import train_tokenizer
-
-TEXTS = 40
-TRAIN, VALID = ([restaurant.text for restaurant in split] for split in make_corpus([2 * TEXTS, TEXTS], seed=0))
-MODEL_METRICS = {"perplexity", "perplexity_corpus"}
-MAUVE_TRAIN, MAUVE_VALID = {"mauve_train", "mauve_train_std"}, {"mauve_valid", "mauve_valid_std"}
-TEXT_METRICS = {
-    "repetition_2",
-    "repetition_3",
-    "repetition_4",
-    "diversity",
-    "memorization",
-    "unique_words",
-    "distinct",
-    "verbatim_train",
-    "mean_words",
-    "seen_trigrams",
-    "doubled_word",
-    "empty",
-}
-
-
-def draw_features(seed: int, shift: float = 0.0) -> np.ndarray:
-    features = np.random.default_rng(seed).normal(size=(TEXTS, 8)) + 3 * np.eye(8)[0]
-    features[:, 1] += shift
-    return features.astype(np.float32)
+from annealed_lm.model_description import ModelDescription
+from annealed_lm.references import References
+from scored import (
+    CHEAP,
+    DIMENSION,
+    JUDGE,
+    LIKELIHOOD_METRICS,
+    MAUVE_TRAIN,
+    MAUVE_VALID,
+    MODERATE,
+    OTHERS,
+    REFERENCES,
+    SCALINGS,
+    TEXT_METRICS,
+    TEXTS,
+    TRAIN,
+    VALID,
+    WITH_INTERVAL,
+    Judge,
+    draw_features,
+    score_few,
+)
 
 
-@pytest.fixture(scope="module")
-def language_model() -> LanguageModel:
-    return small_gpt2(train_tokenizer(TRAIN, "word", 512, 32), 16, 1, 2, 32, seed=0)
+def of_corpus(name: str) -> References:
+    return replace(REFERENCES, settings=replace(REFERENCES.settings, dataset_name=name))
 
 
-@pytest.fixture(scope="module")
-def references() -> References:
-    return References(
-        train_features=draw_features(0),
-        valid_features=draw_features(1, shift=1),
-        training=TrainingNgrams.of(tokenise(TRAIN)),
-        dataset_name="restaurants",
-        mauve_scaling=8.0,
-        mauve_seeds=2,
-    )
+# One set
 
 
-def test_reference_sets_are_disjoint_and_drawn_by_the_seed() -> None:
-    choice = choose_references(100, 50, 30, seed=0)
-    assert [len(set(rows)) for rows in choice] == [30, 30, 30]
-    assert not set(choice.train) & set(choice.second_train)
-    assert set(choice.train) | set(choice.second_train) <= set(range(100))
-    assert set(choice.valid) <= set(range(50))
-    assert choice == choose_references(100, 50, 30, seed=0)
-    assert all(rows != others for rows, others in zip(choice, choose_references(100, 50, 30, seed=1), strict=True))
-    assert choice.valid != sorted(choice.valid)  # the first texts of a file may be alike
+def test_a_row_holds_every_metric_and_nothing_else() -> None:
+    scores = score_texts(VALID, draw_features(2), REFERENCES, JUDGE)
+    assert set(scores.values) == {"grammatical"} | LIKELIHOOD_METRICS | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
+    assert set(scores.clustering_std) == MAUVE_TRAIN | MAUVE_VALID
+    assert set(scores.replicates) == WITH_INTERVAL - {"has_label"}
+    assert {len(each) for each in scores.replicates.values()} == {REFERENCES.settings.bootstrap_samples}
 
 
-@pytest.mark.parametrize(("train_texts", "valid_texts"), [(59, 30), (60, 29)])
-def test_too_few_texts_to_compare_with_are_refused(train_texts: int, valid_texts: int) -> None:
-    assert choose_references(60, 30, 30, seed=0)
-    expected = f"needs 30 validation texts and 60 training texts to compare with; the corpus has {valid_texts} and {train_texts}"
-    with pytest.raises(InputError, match=expected):
-        choose_references(train_texts, valid_texts, 30, seed=0)
+def test_values_of_a_tiny_set_by_hand() -> None:
+    values = score_few(["aa", "aaaa aaaa", "", CHEAP]).values
+    probabilities = [6, 2, 6, 3, 2, 2, 3, 4, 3, 6]  # of the words of CHEAP, with their commas and stops
+    own = float(np.prod(probabilities)) ** (1 / len(probabilities))
+    assert values["grammatical"] == 1 / 4
+    assert values["empty"] == 1 / 4
+    assert values["distinct"] == 1
+    assert values["perplexity"] == pytest.approx((2 + 4 + own) / 3)
+    assert values["perplexity_corpus"] == pytest.approx((2 * 4**2 * own ** len(probabilities)) ** (1 / (3 + len(probabilities))))
 
 
-def test_a_row_holds_every_metric(references: References, language_model: LanguageModel) -> None:
-    texts = [*VALID[:-2], "", "Zizzi Zizzi is cheap."]
-    row = score_texts(texts, draw_features(2), references, language_model)
-    assert set(row) == {"grammatical"} | MODEL_METRICS | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
-    assert row["grammatical"] == (TEXTS - 2) / TEXTS
-    assert row["empty"] == 1 / TEXTS
-    assert row["doubled_word"] == 1 / TEXTS
-    assert row["mauve_train"] == mauve_score(draw_features(2), references.train_features, 8, 2).mean
-    assert row["mauve_valid"] == mauve_score(draw_features(2), references.valid_features, 8, 2).mean
-    assert row["mauve_train"] != row["mauve_valid"]
-    assert row["perplexity"] == pytest.approx(language_model.likelihoods(texts, 8).perplexity)
-
-
-def test_only_a_corpus_with_a_recogniser_has_a_grammatical_share(references: References, language_model: LanguageModel) -> None:
-    row = score_texts(VALID, draw_features(2), replace(references, dataset_name="e2e"), language_model)
-    assert set(row) == MODEL_METRICS | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
-
-
-def test_real_texts_are_grammatical_and_training_texts_are_memorized(
-    references: References, language_model: LanguageModel
+@pytest.mark.parametrize(
+    ("texts", "labels", "grammatical", "has_label"),
+    [
+        ([CHEAP, MODERATE], ["cheap", "moderate"], 1, 1),
+        ([CHEAP, MODERATE], ["cheap", "cheap"], 1, 1 / 2),
+        ([CHEAP, "Sesame Sesame is cheap.", ""], ["cheap", "cheap", "cheap"], 1 / 3, 1 / 3),
+        ([CHEAP, ""], ["expensive", None], 1 / 2, 0),  # no text states no label
+    ],
+)
+def test_a_text_has_its_label_if_it_states_it(
+    texts: list[str], labels: list[str | None], grammatical: float, has_label: float
 ) -> None:
-    features = {
-        "train_train": draw_features(2),
-        "train_valid": references.valid_features,
-        "control/greedy": draw_features(3, shift=20),
+    values = score_few(texts, labels).values
+    assert (values["grammatical"], values["has_label"]) == (grammatical, has_label)
+
+
+def test_each_mauve_compares_the_features_of_its_kind_with_its_set() -> None:
+    tested = draw_features(2)
+    scores = score_texts(VALID, tested, REFERENCES, JUDGE)
+    names = {
+        ("sentence", "train"): "mauve_train",
+        ("sentence", "valid"): "mauve_valid",
+        ("language_model", "train"): "mauve_lm_train",
+        ("language_model", "valid"): "mauve_lm_valid",
     }
-    texts = {"train_train": TRAIN[TEXTS:], "train_valid": VALID, "control/greedy": [""] * TEXTS}
-    rows = score_references(texts, features, references, language_model)
-    assert [row["grammatical"] for row in rows.values()] == [1, 1, 0]
-    assert [rows["train_train"][metric] for metric in ("memorization", "verbatim_train", "seen_trigrams")] == [1, 1, 1]
-    assert rows["train_valid"]["verbatim_train"] == 0
-    assert rows["train_train"]["mauve_train"] > rows["control/greedy"]["mauve_train"]
-    assert set(rows["train_train"]) >= MAUVE_VALID
-    assert set(rows["train_train"]) - set(rows["train_valid"]) == MAUVE_VALID  # not with itself
+    for (kind, name), metric in names.items():
+        expected = mauve_score(tested[kind], REFERENCES.features[kind][name], SCALINGS[kind], 2)
+        assert (scores.values[metric], scores.clustering_std[metric]) == expected
+    assert len({scores.values[metric] for metric in names.values()}) == 4
 
 
-def test_sets_of_another_size_are_refused(references: References, language_model: LanguageModel) -> None:
-    with pytest.raises(InputError, match=f"there are {TEXTS - 1} texts to score, but each reference set holds {TEXTS}"):
-        score_texts(VALID[:-1], draw_features(2)[:-1], references, language_model)
+def test_a_set_is_not_compared_with_itself() -> None:
+    scores = score_texts(VALID, draw_features(2), REFERENCES, JUDGE, compared_with=["train"])
+    assert {name for name in scores.values if name.startswith("mauve")} == MAUVE_TRAIN
+    assert set(scores.clustering_std) == MAUVE_TRAIN
 
 
-def test_references_survive_the_disk(references: References, language_model: LanguageModel, tmp_path: Path) -> None:
-    references.save(tmp_path)
-    loaded = References.load(tmp_path)
-    expected = score_texts(VALID, draw_features(2), references, language_model)
-    assert score_texts(VALID, draw_features(2), loaded, language_model) == expected
-    assert (loaded.dataset_name, loaded.mauve_scaling, loaded.mauve_seeds) == ("restaurants", 8.0, 2)
+def test_only_a_corpus_with_a_recogniser_has_grammatical_texts_and_texts_of_their_label() -> None:
+    labels = ["cheap"] * TEXTS
+    with_recogniser = score_texts(VALID, draw_features(2), REFERENCES, JUDGE, labels=labels)
+    without = score_texts(VALID, draw_features(2), of_corpus("e2e"), JUDGE, labels=labels)
+    assert set(with_recogniser.values) - set(without.values) == {"grammatical", "has_label"}
+    assert recognised(VALID, labels, of_corpus("e2e")) == {}
 
 
-def test_a_folder_without_references_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no references"):
-        References.load(tmp_path)
+def test_texts_without_tokens_have_no_perplexity() -> None:
+    scores = score_texts([""] * TEXTS, draw_features(2), REFERENCES, JUDGE)
+    assert set(scores.values) == {"grammatical"} | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
+    assert set(scores.replicates) == {"grammatical", "diversity", "memorization"}
+    assert not set(summarise([scores], {})) & LIKELIHOOD_METRICS
+
+
+def test_real_texts_are_grammatical_and_training_texts_are_memorized() -> None:
+    second = score_texts(TRAIN[TEXTS:], draw_features(2), REFERENCES, JUDGE).values
+    held_out = score_texts(VALID, draw_features(3), REFERENCES, JUDGE, compared_with=["train"]).values
+    unlike = score_texts([""] * TEXTS, draw_features(4, shift=20), REFERENCES, JUDGE).values
+    assert [row["grammatical"] for row in (second, held_out, unlike)] == [1, 1, 0]
+    assert [second[metric] for metric in ("memorization", "verbatim_train", "seen_trigrams")] == [1, 1, 1]
+    assert held_out["verbatim_train"] == 0
+    assert 0 < held_out["memorization"] < 1
+    assert second["mauve_train"] > unlike["mauve_train"]
+
+
+@pytest.mark.parametrize("count", [TEXTS - 1, TEXTS + 1])
+def test_sets_of_another_size_are_refused(count: int) -> None:
+    expected = f"^there are {count} texts to score, but each reference set holds {TEXTS}: scores of unequal numbers of texts .*$"
+    with pytest.raises(InputError, match=expected):
+        score_texts((VALID + OTHERS)[:count], draw_features(2, count=count), REFERENCES, JUDGE)
+
+
+def test_another_judge_than_that_of_the_references_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "description", ModelDescription("judge", "d" * 64, DIMENSION))
+    expected = r"^the references were judged by judge \(a{12}\), not by this language model \(d{12}\); run .* prepare_references$"
+    with pytest.raises(InputError, match=expected):
+        score_texts(VALID, draw_features(2), REFERENCES, JUDGE)
+
+
+# Bootstrap
+
+
+def test_replicates_spread_around_the_value_whose_they_are() -> None:
+    mixed = [*VALID[: TEXTS // 2], *(text.lower() for text in OTHERS[: TEXTS // 2])]
+    labels = ["cheap"] * TEXTS
+    scores = score_texts(mixed, {}, REFERENCES, JUDGE, labels=labels)
+    assert set(scores.replicates) == WITH_INTERVAL
+    for metric, drawn in scores.replicates.items():
+        middle = 0 if metric == "diversity" else scores.values[metric]  # that of the diversity is around 0
+        assert drawn.mean() == pytest.approx(middle, abs=drawn.std() / 3)
+        assert drawn.std() > 0
+
+
+def test_the_seed_of_the_resampling_changes_replicates_and_no_value() -> None:
+    one, same, other = (score_texts(VALID, {}, REFERENCES, JUDGE, seed=seed) for seed in (0, 0, 1))
+    assert one.values == same.values == other.values
+    for metric in ("perplexity", "perplexity_corpus", "diversity", "memorization"):
+        assert np.array_equal(one.replicates[metric], same.replicates[metric])
+        assert not np.array_equal(one.replicates[metric], other.replicates[metric])
+
+
+def test_texts_without_tokens_weigh_nothing_in_the_replicates_of_the_perplexity() -> None:
+    scores = score_few(["", "aaaa aaaa", "", "aaaa"] * 10)
+    for metric in LIKELIHOOD_METRICS:
+        assert scores.values[metric] == pytest.approx(4)
+        assert scores.replicates[metric] == pytest.approx(4)
+
+
+# Output
+
+
+def test_the_values_of_a_row_stand_alone() -> None:
+    row: dict[str, Any] = {"mauve_train": {"value": 0.5, "real": 0.9}, "empty": {"value": 0.0, "std": 0.1}}
+    assert values_of(row) == {"mauve_train": 0.5, "empty": 0.0}
 
 
 def test_the_table_shows_every_metric_and_a_dash_for_none() -> None:

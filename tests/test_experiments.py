@@ -1,5 +1,7 @@
 """DVC as a user drives it: what an experiment re-runs, what comes from the cache, whose code a queue runs, what a clone gets."""
 
+import csv
+import json
 import os
 import re
 import shutil
@@ -15,7 +17,7 @@ ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "DVC_NO_ANALYTICS": "1",
 }
-DOWNSTREAM = {"validate_params", "train_diffusion", "sample_texts", "evaluate_samples", "report"}
+DOWNSTREAM = {"validate_params", "train_diffusion", "sample_texts", "evaluate_samples", "evaluate_training", "report"}
 """The stages that a change of T_schedule concerns."""
 
 pytestmark = pytest.mark.slow
@@ -125,6 +127,81 @@ def test_another_clone_pulls_everything_and_runs_nothing(project: Path, tmp_path
 def test_plots_are_a_page_that_needs_no_network(project: Path) -> None:
     call(project, "dvc", "plots", "diff", "main", "linear")
     page = (project / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert page.count("vegaEmbed('#") == 6
-    assert len(set(re.findall(r"(?:main|linear)_plots_\w+\.png", page))) == 8
+    assert page.count("vegaEmbed('#") == 10
+    assert len(set(re.findall(r"(?:main|linear)_plots_\w+\.png", page))) == 10
     assert re.search(r'<(script|link|img)[^>]*(src|href) *= *"https?:', page) is None
+
+
+def test_experiments_stand_in_one_table_with_their_intervals(project: Path) -> None:
+    table = call(project, "python", "src/tabulate_results.py", "--experiments", "main", "linear").splitlines()
+    names = [line.split("|")[1].strip() for line in table if line.startswith("|")][2:]
+    assert {"train_train", "train_valid", "baseline", "greedy, control", "greedy, ceiling"} < set(names)
+    assert any(name.startswith("main (T_schedule normal, muon, seed 42)") for name in names)
+    assert any(name.startswith("linear (T_schedule linear, muon, seed 42)") for name in names)
+    assert re.search(r"\| linear .*\| [0-9.e+]+ \[[0-9.e+]+, [0-9.e+]+\] \|", "\n".join(table))
+
+
+def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(project: Path) -> None:
+    call(project, "dvc", "exp", "run", "--temp", "--name", "fewer", "--set-param", "sample_texts.num_samples=30")
+    with pytest.raises(AssertionError, match=r"main and fewer were evaluated differently \(num_samples: 40 and 30\)"):
+        call(project, "python", "src/tabulate_results.py", "--experiments", "main", "fewer")
+
+
+def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
+    report = ("python", "src/report_test.py", "--experiment", "linear")
+    call(project, *report)
+    record = json.loads((project / "metrics" / "test" / "linear.json").read_text())
+    assert record["settings"]["held_out"] == "test"
+    assert record["settings"]["eval_seeds"] == [42, 43, 44, 45, 46]
+    assert record["T_schedule"] == "linear"
+    row = record["samples"]["greedy"]
+    assert {"mauve_train", "mauve_test"} <= set(row)
+    assert "mauve_valid" not in row
+    assert row["perplexity"]["std"] > 0
+    assert {"train_train", "train_test", "baseline"} <= set(record["references"])
+    assert list((project / ".resume").glob("*-test")) == []
+    with pytest.raises(AssertionError, match=r"linear.json is there: linear was evaluated on the test split already"):
+        call(project, *report)
+    with pytest.raises(AssertionError, match="nosuch is no finished experiment, branch or commit"):
+        call(project, "python", "src/report_test.py", "--experiment", "nosuch")
+
+
+def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) -> None:
+    sweep = ("python", "src/sweep_sampling.py", "--eta", "1", "--strategies", "greedy", "--sampling-timesteps")
+    call(project, *sweep, "2", "5")
+    kept = {path: path.stat().st_mtime_ns for path in (project / ".frontier").rglob("*.json")}
+    assert len(kept) == 2
+    call(project, *sweep, "2", "5", "10")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    record = json.loads((project / "metrics" / "frontier.json").read_text())
+    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10]
+    samples = json.loads((project / "metrics" / "evaluation.json").read_text())["samples"]["greedy"]
+    assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
+    assert (project / "plots" / "frontier.png").stat().st_size > 0
+    with pytest.raises(AssertionError, match="--sampling-timesteps 101: it should be from 1 to"):
+        call(project, *sweep, "101")
+
+
+def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
+    call(project, "python", "src/run_benchmarks.py", "--repeats", "1")
+    evaluation = json.loads((project / "metrics" / "bench.json").read_text())["evaluation"]
+    assert evaluation["texts"] == 40
+    assert 0 < evaluation["references_kept_seconds"] < evaluation["references_recomputed_seconds"]
+
+
+def test_labelled_texts_are_generated_by_a_conditional_model_only(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "generated.csv"
+    generate = ("python", "src/generate_dataset.py", "--texts-per-label", "3", "--out", str(out))
+    with pytest.raises(AssertionError, match="knows no labels: it was trained with class_conditional: false"):
+        call(project, *generate)
+    settings = ("train_diffusion.class_conditional=true", "sample_texts.guidance_weight=2")
+    call(project, "dvc", "exp", "run", "--name", "labelled", *(part for each in settings for part in ("--set-param", each)))
+    samples = json.loads((project / "metrics" / "samples.json").read_text())
+    assert set(samples["by_label"]["greedy"]) == {"cheap", "expensive", "moderate"}
+    assert 0 <= samples["greedy"]["has_label"] <= samples["greedy"]["grammatical"] <= 1
+    call(project, *generate)
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [label for label in ("cheap", "expensive", "moderate") for _ in range(3)]
+    with pytest.raises(AssertionError, match="does not know the label free: its labels are cheap, expensive, moderate"):
+        call(project, *generate, "--labels", "free")

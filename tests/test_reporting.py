@@ -1,5 +1,11 @@
+from pathlib import Path
+
+import pytest
+
 from annealed_lm.annealing import T_SCHEDULES, diffusion_range
-from annealed_lm.reporting import SHOWN_STEPS, by_range, columns, compare_T_schedules, long_table, summary
+from annealed_lm.files import read_tsv, write_tsv
+from annealed_lm.reporting import SHOWN_METRICS, SHOWN_STEPS, bare_values, cell, compare_T_schedules, set_rows, summary
+from annealed_lm.tables import aligned_rows, by_range, columns, curve, long_table, markdown_table
 
 
 def test_columns_are_numbers_in_the_order_of_the_rows() -> None:
@@ -7,6 +13,27 @@ def test_columns_are_numbers_in_the_order_of_the_rows() -> None:
         "step": [0, 5],
         "loss": [0.001, 2],
     }
+
+
+def test_aligned_rows_have_every_column_and_nothing_where_there_is_no_value() -> None:
+    rows: list[dict[str, float]] = [{"step": 1, "empty": 0.0}, {"step": 2, "perplexity": 5.0, "empty": 0.5}, {"step": 3}]
+    aligned = aligned_rows(rows)
+    assert aligned == [
+        {"step": 1, "empty": 0.0, "perplexity": ""},
+        {"step": 2, "empty": 0.5, "perplexity": 5.0},
+        {"step": 3, "empty": "", "perplexity": ""},
+    ]
+    assert {tuple(row) for row in aligned} == {("step", "empty", "perplexity")}
+    assert aligned_rows([]) == []
+
+
+def test_a_curve_has_the_steps_at_which_there_is_a_value_after_the_file_too(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = [{"step": 1, "empty": 0.0}, {"step": 2, "perplexity": 5.0, "empty": 0.5}, {"step": 3}]
+    write_tsv(tmp_path / "quality.tsv", aligned_rows(rows))
+    read = read_tsv(tmp_path / "quality.tsv")
+    assert curve(read, "empty") == {"step": [1, 2], "empty": [0, 0.5]}
+    assert curve(read, "perplexity") == {"step": [2], "perplexity": [5]}
+    assert curve([{"step": "1", "perplexity": ""}], "perplexity") == {"step": [], "perplexity": []}
 
 
 def test_each_range_of_t_has_its_curve() -> None:
@@ -35,6 +62,84 @@ def test_long_table_names_the_line_of_each_row() -> None:
         {"line": "a", "x": 2, "y": 4},
         {"line": "b", "x": 5, "y": 6},
     ]
+
+
+def test_a_markdown_table_has_a_line_for_each_row() -> None:
+    rows = [
+        {"strategy": "greedy", "eta": 0.0, "steps": 50, "mauve": 0.123456},
+        {"strategy": "nucleus", "eta": 1.0, "steps": 5, "mauve": ""},
+    ]
+    assert markdown_table(rows).splitlines() == [
+        "| strategy | eta | steps | mauve |",
+        "| --- | --- | --- | --- |",
+        "| greedy | 0 | 50 | 0.1235 |",
+        "| nucleus | 1 | 5 |  |",
+    ]
+    assert markdown_table(rows).endswith("|\n")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"value": 0.123456}, "0.1235"),
+        ({"value": 0.123456, "low": 0.1, "high": 0.234567}, "0.1235 [0.1, 0.2346]"),
+        ({"value": 12.3456, "std": 0.0123}, "12.35 ± 0.012"),
+        ({"value": 12.3456, "std": 0.0123, "low": 12.0, "high": 13.0}, "12.35 ± 0.012"),
+        ({"value": 0.9, "clustering_std": 0.01, "real": 0.96}, "0.9 ± 0.01"),
+    ],
+)
+def test_a_cell_shows_the_deviation_over_seeds_or_else_the_interval(entry: dict[str, float], expected: str) -> None:
+    assert cell(entry) == expected
+
+
+ENTRY = {"value": 0.5, "low": 0.4, "high": 0.6}
+STRATEGIES = {"greedy": {"distinct": ENTRY}, "beam": {"distinct": ENTRY | {"value": 0.75}}}
+REFERENCES = {
+    "train_train": {"distinct": {"value": 1.0}},
+    "control": {"greedy": {"distinct": {"value": 0.1}}, "beam": {"distinct": {"value": 0.2}}},
+    "ceiling": {"greedy": {"distinct": {"value": 0.8}}, "beam": {"distinct": {"value": 0.9}}},
+    "baseline": {"distinct": {"value": 0.7}},
+    "by_label": {"train_train": {"cheap": {"texts": 20, "distinct": 0.95}}},
+}
+
+
+def test_bare_values_reduce_each_entry_however_deep_and_keep_other_numbers() -> None:
+    assert bare_values(STRATEGIES) == {"greedy": {"distinct": 0.5}, "beam": {"distinct": 0.75}}
+    assert bare_values(REFERENCES) == {
+        "train_train": {"distinct": 1},
+        "control": {"greedy": {"distinct": 0.1}, "beam": {"distinct": 0.2}},
+        "ceiling": {"greedy": {"distinct": 0.8}, "beam": {"distinct": 0.9}},
+        "baseline": {"distinct": 0.7},
+        "by_label": {"train_train": {"cheap": {"texts": 20, "distinct": 0.95}}},
+    }
+
+
+def test_set_rows_stand_one_by_one_with_generated_texts_first() -> None:
+    rows = set_rows(bare_values(STRATEGIES), bare_values(REFERENCES))
+    assert {name: row["distinct"] for name, row in rows.items()} == {
+        "greedy, generated": 0.5,
+        "beam, generated": 0.75,
+        "greedy, control": 0.1,
+        "greedy, ceiling": 0.8,
+        "beam, control": 0.2,
+        "beam, ceiling": 0.9,
+        "train_train": 1,
+        "baseline": 0.7,
+    }
+    assert list(rows)[:2] == ["greedy, generated", "beam, generated"]
+
+
+def test_set_rows_leave_entries_as_they_are() -> None:
+    assert set_rows(STRATEGIES, REFERENCES)["greedy, generated"] == {"distinct": ENTRY}
+
+
+def test_bounds_are_shown_of_the_strategies_of_the_samples_alone() -> None:
+    assert not any(name.startswith("beam") for name in set_rows({"greedy": STRATEGIES["greedy"]}, REFERENCES))
+
+
+def test_summary_shows_the_metrics_to_look_at_first_in_their_order_and_no_other() -> None:
+    row = dict.fromkeys([*SHOWN_METRICS[::-1], "unique_words"], 0.5)
+    assert summary({"generated": row}).splitlines()[0].split() == list(SHOWN_METRICS)
 
 
 def test_summary_has_a_line_for_each_set_and_a_dash_for_what_it_lacks() -> None:

@@ -13,13 +13,13 @@ import sample_texts
 from annealed_lm.config import SampleTexts
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
-from annealed_lm.files import read_texts
+from annealed_lm.files import read_labels, read_texts
 from tiny import LATENT_DIM, make_autoencoder, write_latents, write_params
 
 NUM_SAMPLES = 20
 ALL_STRATEGIES = ["greedy", "beam", "nucleus"]
 EFFECTS: list[tuple[dict[str, Any], list[str]]] = [
-    ({"seed": 7}, ALL_STRATEGIES),
+    ({"eval_seeds": [7]}, ALL_STRATEGIES),
     ({"sampling_timesteps": 4}, ALL_STRATEGIES),
     ({"ddim_sampling_eta": 0}, ["greedy", "nucleus"]),
     ({"num_beams": 2}, ["beam"]),
@@ -27,11 +27,13 @@ EFFECTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"min_length": 11}, ["nucleus"]),
     ({"no_repeat_ngram_size": 1}, ALL_STRATEGIES),
     ({"repetition_penalty": 2.0}, ALL_STRATEGIES),
+    ({"guidance_weight": 3}, ALL_STRATEGIES),
 ]
+LABELS = ("cheap", "dear", "fair")
 Sample = Callable[..., dict[str, list[str]]]
 
 
-def write_diffusion(folder: Path, normalize_latent: bool) -> None:
+def write_diffusion(folder: Path, normalize_latent: bool, labels: tuple[str, ...] = ()) -> None:
     """An untrained network, on latents as `write_latents` makes them."""
     torch.manual_seed(0)
     settings = DenoiserSettings(
@@ -43,37 +45,43 @@ def write_diffusion(folder: Path, normalize_latent: bool) -> None:
         dropout=0.0,
         scale_shift=True,
         self_condition=True,
+        num_classes=len(labels),
     )
     denoiser = DenoisingTransformer(settings)
     for parameter in denoiser.parameters():
         nn.init.normal_(parameter, std=0.3)
-    DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent)).save(folder)
+    DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent), labels).save(folder)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    write_latents(folder / "latents")
+    write_latents(folder / "latents", LABELS)
     autoencoder = make_autoencoder("per_token", latent_dim=LATENT_DIM)
     autoencoder.save(folder / "autoencoder", "0123456789abcdef", "text", {})
     for normalize_latent in (False, True):
         write_diffusion(folder / f"diffusion {normalize_latent}", normalize_latent)
+    write_diffusion(folder / "diffusion conditional", normalize_latent=True, labels=LABELS)
     return folder
 
 
 @pytest.fixture
 def sample(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
-    """Run the stage with these changes of its parameters; the texts of each strategy."""
+    """Run the stage with these changes of its parameters; the texts of each strategy, those of all seeds after each other."""
 
-    def run(normalize_latent: bool = True, **changes: Any) -> dict[str, list[str]]:
+    def run(model: str = "True", **changes: Any) -> dict[str, list[str]]:
         section = {"num_samples": NUM_SAMPLES, "batch_size": 8, "strategies": ALL_STRATEGIES} | changes
-        write_params(tmp_path / "params.yaml", {"sample_texts": section})
-        paths = {"params": tmp_path / "params.yaml", "diffusion": models / f"diffusion {normalize_latent}"}
+        conditional = {"class_conditional": model == "conditional"}
+        write_params(tmp_path / "params.yaml", {"sample_texts": section, "train_diffusion": conditional})
+        paths = {"params": tmp_path / "params.yaml", "diffusion": models / f"diffusion {model}"}
         paths |= {name: models / name for name in ("latents", "autoencoder")} | {"out": tmp_path / "out"}
         arguments = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
         monkeypatch.setattr(sys, "argv", ["sample_texts.py", *arguments])
         sample_texts.main()
-        return {path.stem: read_texts(path) for path in (tmp_path / "out").iterdir()}
+        texts: dict[str, list[str]] = {}
+        for path in sorted((tmp_path / "out").rglob("*.jsonl")):
+            texts[path.stem] = texts.get(path.stem, []) + read_texts(path)
+        return texts
 
     return run
 
@@ -85,7 +93,8 @@ def test_every_parameter_is_tried_here() -> None:
 
 @pytest.mark.parametrize(("changes", "strategies"), EFFECTS, ids=str)
 def test_a_parameter_changes_what_it_is_for(changes: dict[str, Any], strategies: list[str], sample: Sample) -> None:
-    before, after = sample(), sample(**changes)
+    model = "conditional" if "guidance_weight" in changes else "True"
+    before, after = sample(model), sample(model, **changes)
     assert {len(texts) for texts in before.values()} == {NUM_SAMPLES}
     changed = {strategy for strategy in ALL_STRATEGIES if before[strategy] != after[strategy]}
     assert changed >= set(strategies)
@@ -105,5 +114,19 @@ def test_the_first_samples_do_not_depend_on_their_number_or_batch(sample: Sample
     assert {len(texts) for texts in many.values()} == {30}
 
 
+def test_each_seed_has_samples_of_its_own(sample: Sample) -> None:
+    one, other, both = sample(eval_seeds=[7]), sample(eval_seeds=[8]), sample(eval_seeds=[7, 8])
+    assert both == {strategy: one[strategy] + other[strategy] for strategy in one}
+    assert one != other
+
+
+def test_a_conditional_model_writes_the_label_that_each_text_was_asked_for(sample: Sample, tmp_path: Path) -> None:
+    sample("conditional")
+    labels = read_labels(tmp_path / "out" / "42" / "greedy.jsonl")
+    assert set(labels) == set(LABELS)
+    sample("True")
+    assert set(read_labels(tmp_path / "out" / "42" / "greedy.jsonl")) == {None}
+
+
 def test_a_diffusion_of_plain_latents_is_not_brought_to_another_scale(sample: Sample) -> None:
-    assert sample(normalize_latent=False) != sample(normalize_latent=True)
+    assert sample("False") != sample("True")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,19 +82,61 @@ def test_generated_control_ceiling_and_references_have_the_same_metrics(project:
         "perplexity",
         "mauve_train",
         "mauve_valid",
+        "mauve_lm_train",
+        "mauve_lm_valid",
+        "diversity",
+        "repetition_2",
+        "repetition_3",
+        "repetition_4",
+        "unique_words",
         "distinct",
         "memorization",
         "seen_trigrams",
         "doubled_word",
     }
     assert expected <= set(samples["greedy"])
-    assert set(references) == {"train_train", "train_valid", "control", "ceiling"}
+    assert set(references) - {"by_label"} == {"train_train", "train_valid", "baseline", "control", "ceiling"}
     assert set(references["control"]["greedy"]) == set(references["ceiling"]["greedy"]) == set(samples["greedy"])
     assert references["train_train"]["grammatical"] == 1
 
 
+def test_every_score_has_beside_it_what_it_needs_to_be_read(project: Path) -> None:
+    record = read_metrics(project, "evaluation")
+    row = record["samples"]["greedy"]
+    for metric in ("grammatical", "perplexity", "perplexity_corpus", "diversity", "memorization"):
+        assert row[metric]["low"] <= row[metric]["value"] <= row[metric]["high"]
+    for metric in ("mauve_train", "mauve_valid", "mauve_lm_train", "mauve_lm_valid"):
+        assert row[metric]["real"] == record["references"]["train_train"][metric]["value"]
+        assert "clustering_std" in row[metric]
+    settings = record["settings"]
+    assert settings["num_samples"] == NUM_SAMPLES
+    assert settings["eval_seeds"] == [42]
+    for judge in (settings["perplexity"], *settings["mauve"].values()):
+        assert re.fullmatch("[0-9a-f]{64}", judge["sha256"])
+    assert {kind: each["scaling"] for kind, each in settings["mauve"].items()} == {"sentence": 8, "language_model": 5}
+
+
+def test_the_curve_of_quality_ends_at_the_scores_of_the_final_model(project: Path) -> None:
+    header, *rows = [line.split("\t") for line in (project / "plots" / "quality.tsv").read_text().splitlines()]
+    curve = [dict(zip(header, map(float, row), strict=True)) for row in rows]
+    assert [row["step"] for row in curve] == [10, 20]
+    final = read_metrics(project, "samples")["greedy"]
+    assert {name: curve[-1][name] for name in final} == pytest.approx(final, rel=1e-5)
+    assert curve[0]["perplexity"] != curve[-1]["perplexity"]
+
+
+def test_the_test_split_is_read_by_no_stage_after_it_was_made(project: Path) -> None:
+    hidden = project / "data" / "prepared" / "test.jsonl"
+    contents = hidden.read_bytes()
+    hidden.write_text("not a row\n")
+    try:
+        assert run(project, "prepare_references", "evaluate_samples", "evaluate_training", "report").returncode == 0
+    finally:
+        hidden.write_bytes(contents)
+
+
 def test_samples_are_as_many_as_asked_for(project: Path) -> None:
-    lines = (project / "data" / "samples" / "greedy.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    lines = (project / "data" / "samples" / "42" / "greedy.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(lines) == NUM_SAMPLES
     assert all(isinstance(json.loads(line)["text"], str) for line in lines)
 
@@ -112,16 +155,21 @@ def test_T_now_follows_the_T_schedule(project: Path) -> None:
 
 def test_report_prints_each_row_of_comparison(project: Path) -> None:
     lines = run(project, "report").stdout.splitlines()
-    rows = ["greedy, generated", "greedy, control", "greedy, ceiling", "train_train", "train_valid"]
+    rows = ["greedy, generated", "greedy, control", "greedy, ceiling", "train_train", "train_valid", "baseline"]
     assert [next(row for row in rows if line.startswith(row)) for line in lines[1:]] == rows
 
 
 @pytest.mark.parametrize("stage", ["sample_texts", "report"])
 def test_running_a_stage_again_gives_the_same_bytes(stage: str, project: Path) -> None:
-    folders = [project / (out if isinstance(out, str) else next(iter(out))) for out in STAGES[stage]["outs"]]
-    before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    outs = [project / (out if isinstance(out, str) else next(iter(out))) for out in STAGES[stage]["outs"]]
+
+    def contents() -> dict[Path, bytes]:
+        files = [path for out in outs for path in ([out] if out.is_file() else out.rglob("*")) if path.is_file()]
+        return {path: path.read_bytes() for path in files}
+
+    before = contents()
     assert run(project, stage).returncode == 0
-    assert {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()} == before
+    assert contents() == before
     assert before
 
 

@@ -2,8 +2,9 @@
 
 import difflib
 import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -28,6 +29,12 @@ def one_of(names: dict[str, Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def without_repeats(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeats", "should name each entry once")
+    return values
+
+
 def nearest(name: str, known: list[str]) -> str:
     matches = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {matches[0]}?)" if matches else ""
@@ -42,8 +49,11 @@ OpenShare = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Optimizer = Literal["adamw", "lion", "muon"]
-DatasetName = Literal["restaurants", "e2e", "roc", "text"]
+DatasetName = Literal["restaurants", "e2e", "roc", "sst2", "ag_news", "text"]
+Tracker = Literal["wandb", "tensorboard", "dvclive"]
+LABELLED = ("restaurants", "sst2", "ag_news")
 Tokenizer = Literal["word", "bpe"]
+MauveFeatures = Literal["sentence", "language_model"]
 DecodingStrategy = Literal["greedy", "beam", "nucleus"]
 LearningRateSchedule = Literal[
     "constant",
@@ -61,11 +71,22 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+Settings = TypeVar("Settings")
+
+
+def settings_from(section: Section, settings: type[Settings], **others: Any) -> Settings:
+    """The dataclass `settings` with its fields taken from the parameters of the same names, and from `others`."""
+    names = {field.name for field in fields(cast(Any, settings))} - others.keys()
+    return settings(**{name: getattr(section, name) for name in names}, **others)
 
 
 class FetchPretrained(Section):
     autoencoder_name: str | None
     autoencoder_revision: Revision | None
+    language_model_name: str | None
+    language_model_revision: Revision | None
+    feature_model_name: str | None
+    feature_model_revision: Revision | None
 
 
 class PrepareData(Section):
@@ -113,6 +134,7 @@ class EncodeLatents(Section):
 
 class TrainLanguageModel(Section):
     seed: Seed
+    baseline_seed: Seed
     tokenizer: Tokenizer
     vocab_size: Annotated[int, Field(ge=16)]
     max_tokens: Annotated[int, Field(ge=4)]
@@ -131,8 +153,12 @@ class TrainLanguageModel(Section):
 
 class PrepareReferences(Section):
     seed: Seed
-    mauve_scaling: PositiveFloat
+    mauve_features: Annotated[list[MauveFeatures], Field(min_length=1), AfterValidator(without_repeats)]
+    sentence_scaling: PositiveFloat
+    language_model_scaling: PositiveFloat
     mauve_seeds: PositiveInt
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    baseline_top_p: Annotated[float, Field(gt=0, le=1)]
 
 
 class TrainDiffusion(Section):
@@ -146,6 +172,8 @@ class TrainDiffusion(Section):
     self_condition: Share
     normalize_latent: bool
     scale_shift: bool
+    class_conditional: bool
+    class_unconditional_prob: Share
     tx_dim: Annotated[int, Field(gt=0, multiple_of=2)]  # the embedding of t is half sines, half cosines
     tx_depth: PositiveInt
     tx_heads: PositiveInt
@@ -165,6 +193,7 @@ class TrainDiffusion(Section):
     mixed_precision: Literal["no", "bf16", "fp16"]
     log_every: PositiveInt
     validate_every: PositiveInt
+    evaluate_every: PositiveInt
     checkpoint_every: PositiveInt
 
     @model_validator(mode="after")
@@ -173,12 +202,13 @@ class TrainDiffusion(Section):
 
 
 class SampleTexts(Section):
-    seed: Seed
+    eval_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(without_repeats)]
     num_samples: Annotated[int, Field(ge=20)]  # MAUVE clusters num_samples / 10 buckets
     batch_size: PositiveInt
     sampling_timesteps: PositiveInt
     ddim_sampling_eta: Share
-    strategies: Annotated[list[DecodingStrategy], Field(min_length=1)]
+    guidance_weight: NonNegativeFloat
+    strategies: Annotated[list[DecodingStrategy], Field(min_length=1), AfterValidator(without_repeats)]
     num_beams: PositiveInt
     top_p: Annotated[float, Field(gt=0, le=1)]
     min_length: NonNegativeInt
@@ -194,6 +224,7 @@ class Config(Section):
     optimizer: Optimizer
     random_seed: Seed
     dataset_name: DatasetName
+    trackers: Annotated[list[Tracker], AfterValidator(without_repeats)]
     fetch_pretrained: FetchPretrained
     prepare_data: PrepareData
     train_autoencoder: TrainAutoencoder
@@ -208,6 +239,20 @@ class Config(Section):
         steps, timesteps = self.sample_texts.sampling_timesteps, self.train_diffusion.timesteps
         if steps > timesteps:
             raise contradiction(f"sample_texts.sampling_timesteps = {steps} is more than train_diffusion.timesteps = {timesteps}")
+        return self
+
+    @model_validator(mode="after")
+    def labels_are_there(self) -> "Config":
+        conditional, weight = self.train_diffusion.class_conditional, self.sample_texts.guidance_weight
+        if conditional and self.dataset_name not in LABELLED:
+            raise contradiction(
+                f"train_diffusion.class_conditional needs texts with labels: dataset_name = {self.dataset_name} has none, "
+                f"{', '.join(LABELLED)} have"
+            )
+        if not conditional and weight != 1:
+            raise contradiction(
+                f"sample_texts.guidance_weight = {weight:g} needs train_diffusion.class_conditional: true, else it should be 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,150 +1,240 @@
-"""The metrics of a set of generated texts, and the references that make its numbers readable.
+"""The metrics of sets of texts, with what each number needs beside it to be read.
 
-Every set is scored against two sets of real texts of its own size: A, drawn from the training texts, and validation texts. The
-reference rows score real texts in the same way: `train_train`, a second training set B, disjoint from A, and `train_valid`, the
-validation texts. B is in training, so its memorization, verbatim_train and (very short texts aside) seen_trigrams are 1.
+A score is an entry of: value (the mean over the sets, one a sampling seed), std (over the sets, where there are several), low and
+high (bootstrap confidence interval over texts), clustering_std (of MAUVE, over its clusterings) and real (of MAUVE: what real
+training texts score at the same n, its ceiling).
 """
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from annealed_lm.bootstrap import Floats, diversity_replicates, interval, ratio_replicates, resample_weights
 from annealed_lm.errors import InputError
-from annealed_lm.files import read_json, write_json
-from annealed_lm.language_model import LanguageModel
-from annealed_lm.mauve_metric import Features, MauveScore, mauve_score
-from annealed_lm.ngrams import TrainingNgrams, tokenise
-from annealed_lm.restaurants import is_grammatical
+from annealed_lm.feature_sets import Features
+from annealed_lm.language_model import LanguageModel, TextLikelihoods
+from annealed_lm.mauve_metric import SMALLEST_SET, mauve_score
+from annealed_lm.ngrams import TokenisedTexts, tokenise
+from annealed_lm.references import References
+from annealed_lm.restaurants import label_of
 from annealed_lm.text_metrics import text_metrics
 
 Row = dict[str, float]
-Rows = Mapping[str, Mapping[str, float]]
+Entry = dict[str, float]
+ScoredRow = dict[str, Entry]
+FeaturesByKind = Mapping[str, Features]
 
-RECOGNISERS: dict[str, Callable[[str], bool]] = {"restaurants": is_grammatical}
-"""By corpus: whether a text belongs to its language. Only an embedded grammar can tell."""
-REFERENCE_SETS = ("train", "valid")
+RECOGNISERS: dict[str, Callable[[str], str | None]] = {"restaurants": label_of}
+"""By corpus: the label that a text states, None if it is not of the corpus's language. Only an embedded grammar can tell."""
+MAUVE_NAMES = {"sentence": "mauve", "language_model": "mauve_lm"}
+"""Kind of features -> first part of the metric's name; the set that texts are compared with is the last."""
 SCORING_BATCH_SIZE = 32
-REFERENCE_ROWS = "rows.json"
-TRAIN_FEATURES, VALID_FEATURES, NGRAMS, SETTINGS = "train_features.npy", "valid_features.npy", "ngrams", "settings.json"
-
-
-class ReferenceChoice(NamedTuple):
-    """Row numbers [n] of the reference sets: A and B of the training texts, disjoint, and of the validation texts."""
-
-    train: list[int]
-    second_train: list[int]
-    valid: list[int]
-
-
-def choose_references(train_texts: int, valid_texts: int, num_samples: int, seed: int) -> ReferenceChoice:
-    """Draw reference sets of `num_samples` texts each, without replacement.
-
-    Raises:
-        InputError: there are too few texts.
-    """
-    if train_texts < 2 * num_samples or valid_texts < num_samples:
-        raise InputError(
-            f"sample_texts.num_samples = {num_samples} needs {num_samples} validation texts and {2 * num_samples} training texts "
-            f"to compare with; the corpus has {valid_texts} and {train_texts}"
-        )
-    train = np.random.default_rng([seed, 0]).permutation(train_texts).tolist()
-    valid = np.random.default_rng([seed, 1]).permutation(valid_texts).tolist()
-    return ReferenceChoice(train[:num_samples], train[num_samples : 2 * num_samples], valid[:num_samples])
 
 
 @dataclass(frozen=True)
-class References:
-    """What texts are compared with.
+class SetScores:
+    """Scores of one set of texts.
 
     Attributes:
-        train_features: of the training set A, [n, 384].
-        valid_features: of the validation set, [n, 384].
-        training: n-grams of all training texts.
-        dataset_name: of the corpus, which decides whether there is a recogniser.
-        mauve_scaling: the scaling factor of MAUVE.
-        mauve_seeds: clusterings over which each MAUVE is averaged.
+        values: by metric.
+        clustering_std: of each MAUVE.
+        replicates: of the metrics that have confidence intervals, [bootstrap_samples] each.
+        likelihoods: of each text.
     """
 
-    train_features: Features
-    valid_features: Features
-    training: TrainingNgrams
-    dataset_name: str
-    mauve_scaling: float
-    mauve_seeds: int
+    values: Row
+    clustering_std: Row
+    replicates: Mapping[str, Floats]
+    likelihoods: TextLikelihoods
 
-    def save(self, folder: Path) -> None:
-        """Write to `folder`, which exists. The settings are kept with the data, so that all sets are scored alike."""
-        np.save(folder / TRAIN_FEATURES, self.train_features)
-        np.save(folder / VALID_FEATURES, self.valid_features)
-        self.training.save(folder / NGRAMS)
-        settings = {"dataset_name": self.dataset_name, "mauve_scaling": self.mauve_scaling, "mauve_seeds": self.mauve_seeds}
-        write_json(folder / SETTINGS, settings)
 
-    @classmethod
-    def load(cls, folder: Path) -> "References":
-        """Read what `save` wrote.
+def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, references: References) -> dict[str, list[bool]]:
+    """Whether each text is grammatical, and whether it states the label asked for; nothing without a recogniser."""
+    recogniser = RECOGNISERS.get(references.settings.dataset_name)
+    if recogniser is None:
+        return {}
+    stated = [recogniser(text) for text in texts]
+    flags = {"grammatical": [label is not None for label in stated]}
+    if labels is not None:
+        flags["has_label"] = [found is not None and found == asked for found, asked in zip(stated, labels, strict=True)]
+    return flags
 
-        Raises:
-            InputError: `folder` holds no references.
-        """
-        if not (folder / SETTINGS).exists():
-            raise InputError(f"{folder} holds no references ({SETTINGS} is missing); the stage prepare_references writes them")
-        return cls(
-            train_features=np.load(folder / TRAIN_FEATURES),
-            valid_features=np.load(folder / VALID_FEATURES),
-            training=TrainingNgrams.load(folder / NGRAMS),
-            **read_json(folder / SETTINGS),
-        )
 
-    def mauve(self, features: Features, name: str) -> Row:
-        """MAUVE(p = the texts of `features`, q = the reference set `name`) and its deviation."""
-        reference = {"train": self.train_features, "valid": self.valid_features}[name]
-        score: MauveScore = mauve_score(features, reference, self.mauve_scaling, self.mauve_seeds)
-        return {f"mauve_{name}": score.mean, f"mauve_{name}_std": score.std}
+def mauve_row(features: FeaturesByKind, references: References, compared_with: Sequence[str]) -> tuple[Row, Row]:
+    """MAUVE(p = the texts of `features`, q = each reference set) by name, and its deviation over the clusterings."""
+    values, deviations = {}, {}
+    for kind, tested in features.items():
+        for name in compared_with:
+            score = mauve_score(
+                tested,
+                references.features[kind][name],
+                references.settings.mauve[kind]["scaling"],
+                references.settings.mauve_seeds,
+            )
+            values[f"{MAUVE_NAMES[kind]}_{name}"] = score.mean
+            deviations[f"{MAUVE_NAMES[kind]}_{name}"] = score.std
+    return values, deviations
+
+
+def likelihood_values(likelihoods: TextLikelihoods) -> Row:
+    """Both perplexities; nothing where no text has a token to be judged by."""
+    perplexities = {"perplexity": likelihoods.perplexity, "perplexity_corpus": likelihoods.perplexity_corpus}
+    return {name: value for name, value in perplexities.items() if value is not None}
+
+
+def replicates(
+    flags: Mapping[str, Sequence[bool]],
+    likelihoods: TextLikelihoods,
+    texts: TokenisedTexts,
+    references: References,
+    seed: int,
+) -> dict[str, Floats]:
+    """Bootstrap replicates of the metrics that have intervals, by name."""
+    count = len(texts.texts)
+    weights = resample_weights(count, references.settings.bootstrap_samples, seed)
+    judged = likelihoods.tokens > 0
+    perplexities = np.exp(likelihoods.nll / np.maximum(likelihoods.tokens, 1)) * judged
+    fourgrams, text_of_fourgram = texts.ngrams(4)
+    seen = text_of_fourgram[np.isin(fourgrams, references.training.fourgrams)]
+    return {
+        **{name: ratio_replicates(weights, values, np.ones(count)) for name, values in flags.items()},
+        "perplexity": ratio_replicates(weights, perplexities, judged),
+        "perplexity_corpus": np.exp(ratio_replicates(weights, likelihoods.nll, likelihoods.tokens)),
+        "diversity": diversity_replicates(weights, texts),
+        "memorization": ratio_replicates(
+            weights, np.bincount(seen, minlength=count), np.bincount(text_of_fourgram, minlength=count)
+        ),
+    }
 
 
 def score_texts(
     texts: Sequence[str],
-    features: Features,
+    features: FeaturesByKind,
     references: References,
     language_model: LanguageModel,
-    compared_with: Sequence[str] = REFERENCE_SETS,
-) -> Row:
+    *,
+    compared_with: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
+    seed: int = 0,
+) -> SetScores:
     """Every metric of `texts`, n of them, as many as a reference set holds.
 
     Args:
-        features: of the texts, [n, 384].
-        compared_with: reference sets for MAUVE; a set is not compared with itself.
+        features: of the texts, by kind, [n, d] each.
+        compared_with: reference sets for MAUVE, all unless given; a set is not compared with itself.
+        labels: that the texts were asked to have.
+        seed: of the resampling.
 
     Raises:
-        InputError: there are more or fewer texts than a reference set holds.
+        InputError: there are more or fewer texts than a reference set holds, or the language model is not the references' one.
     """
-    expected = len(references.train_features)
-    if len(texts) != expected:
-        raise InputError(
-            f"there are {len(texts)} texts to score, but each reference set holds {expected}; run the stage prepare_references"
-        )
-    recogniser = RECOGNISERS.get(references.dataset_name)
+    require_comparable(texts, references, language_model)
+    flags = recognised(texts, labels, references)
     likelihoods = language_model.likelihoods(texts, SCORING_BATCH_SIZE)
-    row: Row = {} if recogniser is None else {"grammatical": sum(map(recogniser, texts)) / len(texts)}
-    row |= {"perplexity": likelihoods.perplexity, "perplexity_corpus": likelihoods.perplexity_corpus}
-    for name in compared_with:
-        row |= references.mauve(features, name)
-    return row | text_metrics(tokenise(texts), references.training)
+    tokenised = tokenise(texts)
+    values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
+    mauve, deviations = mauve_row(features, references, references.sets if compared_with is None else compared_with)
+    values |= mauve | text_metrics(tokenised, references.training)
+    drawn = replicates(flags, likelihoods, tokenised, references, seed)
+    return SetScores(values, deviations, {name: drawn[name] for name in drawn if name in values}, likelihoods)
 
 
-def score_references(
-    texts: Mapping[str, Sequence[str]], features: Mapping[str, Features], references: References, language_model: LanguageModel
+def require_comparable(texts: Sequence[str], references: References, language_model: LanguageModel) -> None:
+    settings = references.settings
+    if len(texts) != settings.num_samples:
+        raise InputError(
+            f"there are {len(texts)} texts to score, but each reference set holds {settings.num_samples}: scores of unequal "
+            "numbers of texts cannot be compared; run the stage prepare_references"
+        )
+    if language_model.description.sha256 != settings.perplexity["sha256"]:
+        raise InputError(
+            f"the references were judged by {settings.perplexity['name']} ({settings.perplexity['sha256'][:12]}), not by this "
+            f"language model ({language_model.description.sha256[:12]}); run the stage prepare_references"
+        )
+
+
+def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow:
+    """One entry for each metric that every set has.
+
+    Args:
+        sets: of one model and decoding strategy, one a sampling seed.
+        real: values of real training texts, of which those of MAUVE stand beside.
+    """
+    row: ScoredRow = {}
+    for metric in sets[0].values:
+        values = [each.values[metric] for each in sets if metric in each.values]
+        if len(values) < len(sets):
+            continue
+        entry = {"value": statistics.fmean(values)}
+        if len(values) > 1:
+            entry["std"] = statistics.stdev(values)
+        if all(metric in each.replicates for each in sets):
+            mean_replicates = np.mean([each.replicates[metric] for each in sets], axis=0)
+            entry |= interval(entry["value"], mean_replicates)._asdict()
+        if metric in sets[0].clustering_std:
+            entry["clustering_std"] = statistics.fmean(each.clustering_std[metric] for each in sets)
+            entry |= {"real": real[metric]} if metric in real else {}
+        row[metric] = entry
+    return row
+
+
+def score_by_label(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    features: FeaturesByKind,
+    references: References,
+    likelihoods: TextLikelihoods,
 ) -> dict[str, Row]:
-    """`score_texts` of every set by name; `train_valid`, the validation texts, are not compared with themselves."""
-    compared_with = {name: REFERENCE_SETS[:1] if name == "train_valid" else REFERENCE_SETS for name in texts}
-    return {name: score_texts(texts[name], features[name], references, language_model, compared_with[name]) for name in texts}
+    """The metrics of the texts of each label, MAUVE against as many training texts of that label (`mauve_texts`, the smaller of
+    both numbers; none below `SMALLEST_SET`)."""
+    rows = {}
+    for label in sorted(set(labels)):
+        chosen = [i for i, each in enumerate(labels) if each == label]
+        of_label = [texts[i] for i in chosen]
+        flags = recognised(of_label, [label] * len(chosen), references)
+        row: Row = {"texts": len(chosen)} | {name: sum(each) / len(each) for name, each in flags.items()}
+        row |= likelihood_values(TextLikelihoods(likelihoods.nll[chosen], likelihoods.tokens[chosen]))
+        row |= label_mauve(label, chosen, features, references)
+        rows[label] = row | text_metrics(tokenise(of_label), references.training)
+    return rows
 
 
-def format_rows(rows: Rows) -> str:
+def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> Row:
+    real = [i for i, each in enumerate(references.train_labels) if each == label]
+    size = min(len(chosen), len(real))
+    if size < SMALLEST_SET:
+        return {}
+    row: Row = {"mauve_texts": size}
+    for kind, tested in features.items():
+        score = mauve_score(
+            tested[chosen[:size]],
+            references.features[kind]["train"][real[:size]],
+            references.settings.mauve[kind]["scaling"],
+            references.settings.mauve_seeds,
+        )
+        row[f"{MAUVE_NAMES[kind]}_train"] = score.mean
+    return row
+
+
+def mean_rows(rows: Sequence[Mapping[str, Row]]) -> dict[str, Row]:
+    """By label, the mean of each metric over the sets that have it."""
+    labels = sorted({label for row in rows for label in row})
+    result = {}
+    for label in labels:
+        sets = [row[label] for row in rows if label in row]
+        metrics = dict.fromkeys(metric for each in sets for metric in each)
+        result[label] = {metric: statistics.fmean(each[metric] for each in sets if metric in each) for metric in metrics}
+    return result
+
+
+def values_of(row: ScoredRow) -> Row:
+    """The values alone."""
+    return {metric: entry["value"] for metric, entry in row.items()}
+
+
+def format_rows(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Sets of texts as columns, metrics as lines, a dash where a set has no such metric."""
     metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
     first, width = max(map(len, metrics)), max(8, *map(len, rows)) + 2

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -34,6 +35,56 @@ def training_figure(training: Columns, validation: Columns) -> Figure:
     learning_rate.set_ylabel("learning rate")
     learning_rate.set_xlabel("step")
     return figure
+
+
+def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Metrics of the sampled texts along the training, one panel each, with the level of other sets of texts as lines across.
+
+    Args:
+        curves: by metric, columns step and the metric.
+        levels: by set of texts, then by metric.
+    """
+    figure = Figure(figsize=(9, 2.2 * len(curves)), layout="constrained")
+    panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (metric, columns) in zip(panels, curves.items(), strict=True):
+        axes.plot(columns["step"], columns[metric], marker="o", color="C0", label="generated")
+        for number, (name, row) in enumerate(levels.items(), start=1):
+            if metric in row:
+                axes.axhline(row[metric], color=f"C{number}", linestyle="--", linewidth=1, label=name)
+        axes.set_ylabel(metric)
+        if metric.startswith("perplexity"):
+            axes.set_yscale("log")
+    panels[-1].set_xlabel("step")
+    name_lines(figure)
+    return figure
+
+
+def frontier_figure(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Figure:
+    """Each metric against the number of network evaluations a text, one line for each decoding strategy and eta."""
+    shown = [metric for metric in metrics if metric in rows[0]]
+    figure = Figure(figsize=(9, 2.2 * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    lines = dict.fromkeys((row["strategy"], row["eta"]) for row in rows)
+    for axes, metric in zip(panels, shown, strict=True):
+        for number, (strategy, eta) in enumerate(lines):
+            line = sorted(
+                (row["network_evaluations"], row[metric])
+                for row in rows
+                if (row["strategy"], row["eta"]) == (strategy, eta) and row[metric] != ""
+            )
+            style = {"color": f"C{number}", "marker": "o", "markersize": 3}  # the same in every panel, whatever another lacks
+            axes.plot(*zip(*line, strict=True), label=f"{strategy}, eta {eta:g}", **style)
+        axes.set_ylabel(metric)
+        axes.set_xscale("log")
+    panels[-1].set_xlabel("network evaluations a text")
+    name_lines(figure)
+    return figure
+
+
+def name_lines(figure: Figure) -> None:
+    """One legend of the lines of all panels, each once: not every line is in every panel."""
+    named = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(list(named.values()), [str(label) for label in named], loc="outside right upper")
 
 
 def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:

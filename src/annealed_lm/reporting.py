@@ -1,36 +1,26 @@
-"""Tables of the report: curves by name, the T schedules side by side, and the scores that a person looks at first."""
+"""What the report is made of: the T schedules side by side, and the scores that a person looks at first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
-
-Columns = dict[str, list[float]]
-"""Values of a table by column name, all of one length."""
-TextRows = Sequence[Mapping[str, str]]
+from annealed_lm.tables import Columns
 
 SHOWN_STEPS = 300
 """So many points show the shape of a T schedule, however long the training."""
 SHOWN_METRICS = (
     "grammatical",
+    "has_label",
     "perplexity",
     "mauve_train",
     "mauve_valid",
+    "mauve_test",
+    "diversity",
     "distinct",
     "seen_trigrams",
     "doubled_word",
     "memorization",
 )
-
-
-def columns(rows: TextRows, names: Sequence[str]) -> Columns:
-    """The named columns of rows that were read from a file."""
-    return {name: [float(row[name]) for row in rows] for name in names}
-
-
-def by_range(rows: TextRows) -> dict[str, Columns]:
-    """The curve (step, loss) of each range of t, from rows of step, t_range, loss."""
-    ranges = dict.fromkeys(row["t_range"] for row in rows)
-    return {name: columns([row for row in rows if row["t_range"] == name], ("step", "loss")) for name in ranges}
 
 
 def compare_T_schedules(
@@ -42,12 +32,34 @@ def compare_T_schedules(
     return {name: {"step": list(steps), "T_now": [each.max_timestep(step) for step in steps]} for name, each in ranges.items()}
 
 
-def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | float]]:
-    """The columns of all lines under each other, with the name of the line in a column called `name`."""
-    rows = []
-    for label, line in lines.items():
-        rows += [{name: label} | dict(zip(line, values, strict=True)) for values in zip(*line.values(), strict=True)]
-    return rows
+def cell(entry: Mapping[str, float]) -> str:
+    """A value with its deviation over the sampling seeds, or else its interval over texts, or of MAUVE its deviation over the
+    clusterings; alone if it has none of these."""
+    value = f"{entry['value']:.4g}"
+    deviation = entry.get("std", entry.get("clustering_std"))
+    if deviation is not None:
+        return f"{value} ± {deviation:.2g}"
+    return f"{value} [{entry['low']:.4g}, {entry['high']:.4g}]" if "low" in entry else value
+
+
+def bare_values(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested scores with each entry (a value and what stands beside it) reduced to its value; other numbers stay."""
+    return {
+        name: (each["value"] if "value" in each else bare_values(each)) if isinstance(each, Mapping) else each
+        for name, each in scores.items()
+    }
+
+
+def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of one table: what each strategy wrote from generated latents and from its bounds, then the other sets.
+
+    Args:
+        strategies: row of the generated texts by strategy.
+        references: row by set of texts; those of control and ceiling by strategy.
+    """
+    rows = {f"{strategy}, generated": row for strategy, row in strategies.items()}
+    rows |= {f"{strategy}, {bound}": references[bound][strategy] for strategy in strategies for bound in ("control", "ceiling")}
+    return rows | {name: row for name, row in references.items() if name not in ("control", "ceiling", "by_label")}
 
 
 def summary(rows: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,0 +1,45 @@
+"""Rows and columns: curves out of files, rows that are aligned, tables to read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Columns = dict[str, list[float]]
+"""Values of a table by column name, all of one length."""
+TextRows = Sequence[Mapping[str, str]]
+
+
+def columns(rows: TextRows, names: Sequence[str]) -> Columns:
+    """The named columns of rows that were read from a file."""
+    return {name: [float(row[name]) for row in rows] for name in names}
+
+
+def aligned_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float | str]]:
+    """Rows that all have all the columns of any, in the order in which they first appear; empty where a row has no value."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name, "") for name in names} for row in rows]
+
+
+def curve(rows: TextRows, name: str) -> Columns:
+    """step and the named column, of the rows that have a value there."""
+    return columns([row for row in rows if row[name] != ""], ("step", name))
+
+
+def by_range(rows: TextRows) -> dict[str, Columns]:
+    """The curve (step, loss) of each range of t, from rows of step, t_range, loss."""
+    ranges = dict.fromkeys(row["t_range"] for row in rows)
+    return {name: columns([row for row in rows if row["t_range"] == name], ("step", "loss")) for name in ranges}
+
+
+def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | float]]:
+    """The columns of all lines under each other, with the name of the line in a column called `name`."""
+    rows = []
+    for label, line in lines.items():
+        rows += [{name: label} | dict(zip(line, values, strict=True)) for values in zip(*line.values(), strict=True)]
+    return rows
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as a Markdown table, numbers with four significant digits."""
+    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,96 @@
+"""Experiments, the baseline, real texts, control and ceiling in one Markdown table: make table, or with --experiments and names.
+
+Each number has its 95 % bootstrap interval over texts, or, with several sampling seeds, the deviation over them. Neither tells
+how another training seed would come out.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from annealed_lm.errors import InputError, one_sentence_errors
+from annealed_lm.experiments import commit_of, finished_experiments, read_text_at
+from annealed_lm.files import write_text
+from annealed_lm.reporting import SHOWN_METRICS, cell, set_rows
+from annealed_lm.tables import markdown_table
+
+EVALUATION = "metrics/evaluation.json"
+
+
+def require_equal_settings(records: Mapping[str, Any]) -> None:
+    """Check that all were evaluated alike.
+
+    Raises:
+        InputError: naming two experiments and what differs between them.
+    """
+    first, *others = records
+    for name in others:
+        one, other = records[first]["settings"], records[name]["settings"]
+        differing = [key for key in one | other if one.get(key) != other.get(key)]
+        if differing:
+            key = differing[0]
+            raise InputError(
+                f"{first} and {name} were evaluated differently ({key}: {one.get(key)} and {other.get(key)}), so their numbers "
+                "cannot stand in one table: name experiments of equal settings with --experiments"
+            )
+
+
+def reference_rows(records: Mapping[str, Any]) -> dict[str, Any]:
+    """Real texts, baseline, control and ceiling; once for each version of them that experiments were compared with."""
+    versions: dict[str, list[str]] = {}
+    for name, record in records.items():
+        versions.setdefault(json.dumps(record["references"], sort_keys=True), []).append(name)
+    rows: dict[str, Any] = {}
+    for version, names in versions.items():
+        suffix = f" (of {', '.join(names)})" if len(versions) > 1 else ""
+        strategies = records[names[0]]["samples"]
+        named = set_rows(strategies, json.loads(version))
+        rows |= {f"{name}{suffix}": row for name, row in named.items() if not name.endswith(", generated")}
+    return rows
+
+
+def table(records: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    rows = reference_rows(records)
+    for name, record in records.items():
+        rows |= {f"{name} ({record['run']}): {strategy}": row for strategy, row in record["samples"].items()}
+    shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
+    return markdown_table(
+        [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
+    )
+
+
+def read_record(name: str) -> dict[str, Any]:
+    """The scores of an experiment, and in a few words what was varied in it."""
+    commit = commit_of(name)
+    values = YAML(typ="safe", pure=True).load(read_text_at(commit, "params.yaml"))
+    schedule = f"polynomial {values['power']:g}" if values["T_schedule"] == "polynomial" else values["T_schedule"]
+    run = f"T_schedule {schedule}, {values['optimizer']}, seed {values['random_seed']}"
+    record: dict[str, Any] = json.loads(read_text_at(commit, EVALUATION))
+    return record | {"run": run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", nargs="+", help="names, branches or commits; all finished experiments unless given")
+    parser.add_argument("--metrics", nargs="+", default=list(SHOWN_METRICS))
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    args = parser.parse_args()
+
+    names = args.experiments or list(finished_experiments())
+    if not names:
+        raise InputError("there is no finished experiment: run one with dvc exp run, or name a branch with --experiments")
+    records = {name: read_record(name) for name in names}
+    require_equal_settings(records)
+    text = table(records, args.metrics)
+    if args.out is not None:
+        write_text(args.out, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()
