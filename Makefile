@@ -32,7 +32,7 @@ bench: $(VENV)/.installed  ## what caching brings, on the outputs of the workspa
 	python src/run_benchmarks.py
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
-	dvc repro fetch_pretrained
+	dvc repro fetch_corpus fetch_pretrained fetch_judges
 
 doctor: $(VENV)/.installed  ## what could go wrong in the next run
 	python src/doctor.py

@@ -10,52 +10,53 @@ from typing import Any
 from annealed_lm.config import load_config
 from annealed_lm.devices import default_device
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.evaluation import Row, ScoredRow, format_rows, mean_rows, score_by_label, score_texts, summarise, values_of
+from annealed_lm.evaluation import ScoredRow, format_rows, score_by_label, score_texts, summarise, summarise_labels, values_of
 from annealed_lm.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.judges import Judges, load_judges
+from annealed_lm.judges import Judges, load_same_judges
 from annealed_lm.references import REFERENCE_ROWS, References
 
 
 def score_strategy(
-    paths: Sequence[Path], references: References, judges: Judges, real: Mapping[str, float]
-) -> tuple[ScoredRow, dict[str, Row]]:
+    paths: Sequence[Path], references: References, judges: Judges, rows: Mapping[str, Any]
+) -> tuple[ScoredRow, dict[str, ScoredRow]]:
     """Scores of the sets of samples in `paths`, one a sampling seed; and by label, where they were asked to have one."""
     sets = {str(path): read_texts(path) for path in paths}
-    labels = {str(path): read_labels(path) for path in paths}
     features = judges.features_of_sets(sets)
     scores, by_label = [], []
-    for number, (name, texts) in enumerate(sets.items()):
-        asked = [label for label in labels[name] if label is not None]
-        scores.append(
-            score_texts(
-                texts, features[name], references, judges.language_model, labels=labels[name] if asked else None, seed=number
-            )
-        )
+    for number, path in enumerate(map(str, paths)):
+        labels = read_labels(Path(path))
+        asked = [label for label in labels if label is not None]
+        model = judges.language_model
+        texts = sets[path]
+        scores.append(score_texts(texts, features[path], references, model, labels=labels if asked else None, seed=number))
         if asked:
-            by_label.append(score_by_label(texts, asked, features[name], references, scores[-1].likelihoods))
-    return summarise(scores, real), mean_rows(by_label)
+            by_label.append(score_by_label(texts, asked, features[path], references, scores[-1].likelihoods))
+    real_labels = {label: values_of(row) for label, row in rows.get("by_label", {}).get("train_train", {}).items()}
+    return summarise(scores, values_of(rows["train_train"])), summarise_labels(by_label, real_labels)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "samples", "references", "language-model", "pretrained", "out"):
+    for name in ("params", "samples", "references", "language-model", "judges", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.params)
+    section = config.sample_texts
 
     references, rows = References.load(args.references), read_json(args.references / REFERENCE_ROWS)
-    judges = load_judges(list(references.settings.mauve), args.language_model, args.pretrained, default_device())
-    scores: dict[str, Any] = {"eval_seeds": list(config.sample_texts.eval_seeds), "strategies": {}, "by_label": {}}
-    for strategy in config.sample_texts.strategies:
-        paths = [args.samples / str(seed) / f"{strategy}.jsonl" for seed in config.sample_texts.eval_seeds]
-        scored, by_label = score_strategy(paths, references, judges, values_of(rows["train_train"]))
+    judges = load_same_judges(references.settings, args.language_model, args.judges, default_device())
+    scores: dict[str, Any] = {"sampling": section.model_dump(), "strategies": {}, "by_label": {}}
+    for strategy in section.strategies:
+        paths = [args.samples / str(seed) / f"{strategy}.jsonl" for seed in section.eval_seeds]
+        scored, by_label = score_strategy(paths, references, judges, rows)
         scores["strategies"][strategy] = scored
         if by_label:
             scores["by_label"][strategy] = by_label
         shown = {bound: values_of(rows[bound][strategy]) for bound in ("control", "ceiling")}
         shown |= {name: values_of(rows[name]) for name in ("baseline", "train_train")}
+        shown |= {label: values_of(row) for label, row in by_label.items()}
         print(f"{strategy} decoding")
-        print(format_rows({"generated": values_of(scored), **shown, **by_label}))
+        print(format_rows({"generated": values_of(scored), **shown}))
     with atomic_path(args.out) as partial:
         partial.mkdir()
         write_json(partial / "scores.json", scores)

@@ -1,4 +1,4 @@
-"""Named corpora and models -> data/corpus, models/pretrained: the only stage that may use the network."""
+"""The pretrained autoencoder that params.yaml names -> models/pretrained; nothing by default."""
 
 import argparse
 import os
@@ -6,29 +6,21 @@ from pathlib import Path
 
 from annealed_lm.config import load_config
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.fetching import fetch_corpus
 from annealed_lm.pretrained_models import fetch_models
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--raw", type=Path, required=True, help="folder of the user's files: <dataset_name>/<file>")
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--pretrained", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.params)
 
-    # A queued experiment runs in a copy of the project without its git-ignored files; DVC_ROOT is the project itself.
-    roots = [Path(), Path(os.environ.get("DVC_ROOT", ""))]
-    section = config.fetch_pretrained
     models = {
-        "autoencoder": (section.autoencoder_name, section.autoencoder_revision),
-        "language_model": (section.language_model_name, section.language_model_revision),
-        "feature_model": (section.feature_model_name, section.feature_model_revision),
+        "autoencoder": (config.fetch_pretrained.autoencoder_name, config.fetch_pretrained.autoencoder_revision),
     }
-    fetch_corpus(config.dataset_name, [root / args.raw for root in roots], args.corpus)
-    fetch_models(models, roots, args.pretrained)
+    # A local folder may be named from the project's root, also in the copy of the project that a queued experiment runs in.
+    fetch_models(models, [Path(), Path(os.environ.get("DVC_ROOT", ""))], args.out)
 
 
 if __name__ == "__main__":

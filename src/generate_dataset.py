@@ -1,4 +1,6 @@
-"""A class-conditional diffusion -> a CSV of labelled synthetic texts (columns text, label), so many for each label."""
+"""A class-conditional diffusion -> a CSV of labelled synthetic texts (columns text, label), so many for each label.
+
+Empty texts are left out, and counted."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -45,8 +47,8 @@ def main() -> None:
         outline = sampler.outline_of_label(label, args.texts_per_label, seed)
         latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
         texts = sampler.texts(latents, section.strategies[0], settings_from(section, DecodingSettings), seed, section.batch_size)
-        rows += [(text, label) for text in texts]
-        print(f"{label}: {len(texts)} texts, {texts.count('')} empty; the first: {texts[0]}")
+        rows += [(text, label) for text in texts if text]
+        print(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
     with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("text", "label"))

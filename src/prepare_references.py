@@ -13,8 +13,8 @@ from annealed_lm.decoding import DecodingSettings, decode_latents
 from annealed_lm.devices import default_device
 from annealed_lm.encoding import encode_ids
 from annealed_lm.errors import one_sentence_errors
-from annealed_lm.evaluation import format_rows, score_by_label, score_texts, summarise
-from annealed_lm.files import atomic_path, read_labels, read_texts, write_json, write_jsonl
+from annealed_lm.evaluation import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
+from annealed_lm.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
 from annealed_lm.judges import Judges, load_judges
 from annealed_lm.language_model import BASELINE, LanguageModel
 from annealed_lm.latents import LatentSet, LatentStatistics, draw_training_rows, gaussian_latents
@@ -24,7 +24,8 @@ from annealed_lm.references import REFERENCE_ROWS, EvaluationSettings, Reference
 from annealed_lm.tokenizer import tokenize
 
 Texts = Mapping[str, list[str]]
-"""By set."""
+FeaturesOfSets = Mapping[str, FeaturesByKind]
+"""Both by set."""
 
 
 def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], config: Config) -> dict[str, list[str]]:
@@ -52,29 +53,34 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
     }
 
 
-def evaluation_settings(config: Config, judges: Judges, held_out: str) -> EvaluationSettings:
-    """All that the scores depend on, as it is written beside them."""
+def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerprint: str, labels: int) -> EvaluationSettings:
+    """All that the scores depend on, as it is written beside them; `labels` is the number of different ones."""
     scalings = {
         "sentence": config.prepare_references.sentence_scaling,
         "language_model": config.prepare_references.language_model_scaling,
     }
+    count = config.sample_texts.num_samples
     judge = judges.language_model.description
     return EvaluationSettings(
         dataset_name=config.dataset_name,
+        fingerprint=fingerprint,
+        reference_seed=config.prepare_references.seed,
         held_out=held_out,
-        num_samples=config.sample_texts.num_samples,
+        num_samples=count,
+        label_texts=count // (labels + 1) if labels else 0,  # so few that random sets have as many of each label
         mauve={kind: {**model._asdict(), "scaling": scalings[kind]} for kind, model in judges.descriptions().items()},
         mauve_seeds=config.prepare_references.mauve_seeds,
-        mauve_buckets=mauve_buckets(config.sample_texts.num_samples),
+        mauve_buckets=mauve_buckets(count),
         perplexity={"name": judge.name, "sha256": judge.sha256},
         bootstrap_samples=config.prepare_references.bootstrap_samples,
     )
 
 
-def scored_rows(texts: Texts, references: References, judges: Judges, second_labels: list[str | None]) -> dict[str, Any]:
+def scored_rows(
+    texts: Texts, features: FeaturesOfSets, references: References, judges: Judges, second_labels: list[str | None]
+) -> dict[str, Any]:
     """Rows of every set, those of a bound by strategy; and by label, where there are labels, those of the real texts of B."""
     held_out = references.settings.held_out
-    features = judges.features_of_sets(texts)
     scores = {
         name: score_texts(
             each,
@@ -94,7 +100,8 @@ def scored_rows(texts: Texts, references: References, judges: Judges, second_lab
     labels = [label for label in second_labels if label is not None]
     if labels:
         name = "train_train"
-        rows["by_label"] = {name: score_by_label(texts[name], labels, features[name], references, scores[name].likelihoods)}
+        by_label = score_by_label(texts[name], labels, features[name], references, scores[name].likelihoods)
+        rows["by_label"] = {name: summarise_labels([by_label], {})}
     print(format_rows({name: score.values for name, score in scores.items()}))
     return rows
 
@@ -110,7 +117,7 @@ def write_references(out: Path, references: References, rows: Mapping[str, Any],
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "texts", "autoencoder", "latents", "language-model", "pretrained", "out"):
+    for name in ("params", "texts", "autoencoder", "latents", "language-model", "judges", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--held-out", choices=("valid", "test"), default="valid", help="the split that stands for unseen texts")
     args = parser.parse_args()
@@ -129,15 +136,20 @@ def main() -> None:
     )
     real = {"train_train": [train[row] for row in choice.second_train], f"train_{args.held_out}": chosen}
 
-    judges = load_judges(config.prepare_references.mauve_features, args.language_model, args.pretrained, device)
-    features = judges.features_of_sets({"train": [train[row] for row in choice.train], args.held_out: chosen})
+    judges = load_judges(config.prepare_references.mauve_features, args.language_model, args.judges, device)
+    # All in one call: a text has the same features in whichever set it stands.
+    features = judges.features_of_sets({"train": [train[row] for row in choice.train], **real, **generated})
+    known = {"train": features["train"], args.held_out: features[f"train_{args.held_out}"]}
+    fingerprint = read_json(args.texts / "statistics.json")["fingerprint"]
+    labels = len({label for label in train_labels if label is not None})
     references = References(
-        features={kind: {name: features[name][kind] for name in features} for kind in judges.feature_models},
+        features={kind: {name: known[name][kind] for name in known} for kind in judges.feature_models},
         train_labels=[train_labels[row] for row in choice.train],
         training=TrainingNgrams.of(tokenise(train)),
-        settings=evaluation_settings(config, judges, args.held_out),
+        settings=evaluation_settings(config, judges, args.held_out, fingerprint, labels),
     )
-    rows = scored_rows(real | generated, references, judges, [train_labels[row] for row in choice.second_train])
+    second_labels = [train_labels[row] for row in choice.second_train]
+    rows = scored_rows(real | generated, features, references, judges, second_labels)
     write_references(args.out, references, rows, generated)
 
 

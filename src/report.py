@@ -10,13 +10,13 @@ from annealed_lm.config import load_config
 from annealed_lm.errors import one_sentence_errors
 from annealed_lm.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
 from annealed_lm.plots import lines_figure, quality_figure, samples_figure, save_png, training_figure
-from annealed_lm.reporting import bare_values, compare_T_schedules, set_rows, summary
+from annealed_lm.reporting import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
 from annealed_lm.tables import Columns, by_range, columns, curve, long_table
 
 CURVES = ("training", "validation", "validation_by_range")
 BOUNDS = ("control", "ceiling")
 NOT_A_METRIC = "pure_noise_texts"  # of the reconstruction report: texts to read
-DRAWN_METRICS = ("grammatical", "perplexity", "mauve_train", "diversity", "memorization")
+DRAWN_METRICS = ("grammatical", "perplexity", "mauve_train", "mauve_lm_train", "diversity", "memorization")
 SHOWN_SAMPLES = 10
 """The first so many texts: nobody chooses."""
 
@@ -43,13 +43,14 @@ def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) 
     save_png(lines_figure(T_schedules, "T_now", "T_schedule"), plots / "T_schedules.png")
 
 
-def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, plots: Path) -> None:
+def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, seed: int, plots: Path) -> None:
     """How the texts came out along the training, between control and ceiling."""
     shutil.copyfile(quality / "quality.tsv", plots / "quality.tsv")
     rows = read_tsv(quality / "quality.tsv")
     drawn = {metric: curve(rows, metric) for metric in DRAWN_METRICS if metric in rows[0]}
     levels = {bound: references[bound][strategy] for bound in BOUNDS} | {"baseline": references["baseline"]}
-    save_png(quality_figure(drawn, levels), plots / "quality.png")
+    title = f"texts of the averaged model: {strategy} decoding, sampling seed {seed}"
+    save_png(quality_figure(drawn, levels, title), plots / "quality.png")
 
 
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
@@ -67,10 +68,10 @@ def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Map
     write_json(args.metrics / "autoencoder.json", shares)
     write_json(args.metrics / "training.json", read_json(args.curves / "training.json"))
     write_json(args.metrics / "references.json", bare_values(rows))
-    by_label = {"by_label": scores["by_label"]} if scores["by_label"] else {}
+    by_label = {"by_label": bare_values(scores["by_label"])} if scores["by_label"] else {}
     write_json(args.metrics / "samples.json", bare_values(scores["strategies"]) | by_label)
-    settings = read_json(args.references / "settings.json") | {"eval_seeds": scores["eval_seeds"]}
-    write_json(args.metrics / "evaluation.json", {"settings": settings, "samples": scores["strategies"], "references": rows})
+    settings = read_json(args.references / "settings.json")
+    write_json(args.metrics / "evaluation.json", evaluation_record(settings, scores, rows))
 
 
 def main() -> None:
@@ -93,8 +94,8 @@ def main() -> None:
     write_metrics(args, scores, rows)
     args.plots.mkdir(parents=True, exist_ok=True)
     write_curves(args.curves, T_schedules, args.plots)
-    write_quality(args.quality, bare_values(rows), strategies[0], args.plots)
-    write_samples(read_samples(args.samples, args.references, strategies, scores["eval_seeds"][0]), args.plots)
+    write_quality(args.quality, bare_values(rows), strategies[0], scores["sampling"]["eval_seeds"][0], args.plots)
+    write_samples(read_samples(args.samples, args.references, strategies, scores["sampling"]["eval_seeds"][0]), args.plots)
     print(summary(set_rows(bare_values(scores["strategies"]), bare_values(rows))))
 
 

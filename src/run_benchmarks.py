@@ -17,70 +17,67 @@ import torch
 from annealed_lm.config import load_config
 from annealed_lm.devices import default_device
 from annealed_lm.errors import InputError, one_sentence_errors
-from annealed_lm.evaluation import score_texts
+from annealed_lm.evaluation import score_alone
 from annealed_lm.files import read_texts, write_json
-from annealed_lm.judges import Judges, load_judges
+from annealed_lm.judges import Judges, load_same_judges
 from annealed_lm.ngrams import TrainingNgrams, tokenise
 from annealed_lm.references import References, choose_references
 from annealed_lm.tables import markdown_table
 
 
-def seconds(work: Callable[[], object]) -> float:
+def processor() -> str:
+    """The name of the processor, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def seconds_to_score(texts: list[str], references: Callable[[], References], judges: Judges) -> float:
     start = time.perf_counter()
-    work()
+    score_alone(texts, references(), judges)
     return time.perf_counter() - start
 
 
-def evaluate(texts: list[str], references: References, judges: Judges) -> None:
-    features = judges.features_of_sets({"texts": texts})["texts"]
-    score_texts(texts, features, references, judges.language_model)
-
-
-def recompute_references(train: list[str], held_out: list[str], known: References, judges: Judges, seed: int) -> References:
-    """What prepare_references leaves of real texts, with their own scores, computed anew."""
+def recompute_references(args: argparse.Namespace, known: References, judges: Judges, with_rows: bool) -> References:
+    """What prepare_references leaves of real texts, computed anew: the features that texts are compared with and the n-grams of
+    the training texts; with `with_rows` also the scores of real texts, which stand beside those of a model."""
     settings = known.settings
-    choice = choose_references(len(train), len(held_out), settings.held_out, settings.num_samples, seed)
-    texts = {
-        "train": [train[row] for row in choice.train],
-        settings.held_out: [held_out[row] for row in choice.held_out],
-        "second": [train[row] for row in choice.second_train],
-    }
+    train, held_out = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", settings.held_out))
+    choice = choose_references(len(train), len(held_out), settings.held_out, settings.num_samples, settings.reference_seed)
+    texts = {"train": [train[row] for row in choice.train], settings.held_out: [held_out[row] for row in choice.held_out]}
     features = judges.features_of_sets(texts)
     references = References(
-        features={kind: {name: features[name][kind] for name in ("train", settings.held_out)} for kind in settings.mauve},
+        features={kind: {name: features[name][kind] for name in texts} for kind in settings.mauve},
         train_labels=known.train_labels,
         training=TrainingNgrams.of(tokenise(train)),
         settings=settings,
     )
-    score_texts(texts["second"], features["second"], references, judges.language_model)
+    if with_rows:
+        score_alone([train[row] for row in choice.second_train], references, judges)
     return references
 
 
 def measure_evaluation(args: argparse.Namespace, repeats: int) -> dict[str, Any]:
-    """Seconds to evaluate one set of samples, with the references at hand and with the references recomputed, models loaded."""
+    """Seconds to evaluate one set of samples, models loaded: with the references at hand, and with references recomputed."""
     config = load_config(args.params)
-    references = References.load(args.references)
-    judges = load_judges(list(references.settings.mauve), args.language_model, args.pretrained, default_device())
-    held_out = references.settings.held_out
-    train, valid = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", held_out))
-    seed = config.sample_texts.eval_seeds[0]
-    texts = read_texts(args.samples / str(seed) / f"{config.sample_texts.strategies[0]}.jsonl")
-    evaluate(texts, references, judges)  # what is loaded at first use is no part of either
-
-    def with_references_recomputed() -> None:
-        evaluate(texts, recompute_references(train, valid, references, judges, config.prepare_references.seed), judges)
-
-    kept, recomputed = [], []
-    for _ in range(repeats):  # in turn, so that a slow moment of the machine meets both
-        kept.append(seconds(lambda: evaluate(texts, References.load(args.references), judges)))
-        recomputed.append(seconds(with_references_recomputed))
-    return {
-        "texts": len(texts),
-        "training_texts": len(train),
-        "references_kept_seconds": min(kept),
-        "references_recomputed_seconds": min(recomputed),
-        "share": min(kept) / min(recomputed),
+    known = References.load(args.references)
+    judges = load_same_judges(known.settings, args.language_model, args.judges, default_device())
+    seed, strategy = config.sample_texts.eval_seeds[0], config.sample_texts.strategies[0]
+    texts = read_texts(args.samples / str(seed) / f"{strategy}.jsonl")
+    ways: dict[str, Callable[[], References]] = {
+        "references at hand": lambda: References.load(args.references),
+        "features and n-grams recomputed": lambda: recompute_references(args, known, judges, with_rows=False),
+        "and scores of real texts": lambda: recompute_references(args, known, judges, with_rows=True),
     }
+    measured: dict[str, list[float]] = {way: [] for way in ways}
+    score_alone(texts, known, judges)  # what is loaded at first use is no part of any
+    for _ in range(repeats):  # in turn, so that a slow moment of the machine meets all
+        for way, references in ways.items():
+            measured[way].append(seconds_to_score(texts, references, judges))
+    fastest = {way: min(times) for way, times in measured.items()}
+    kept = fastest["references at hand"]
+    rows = [{"references": way, "seconds": each, "share of it at hand": kept / each} for way, each in fastest.items()]
+    return {"texts": len(texts), "rows": rows}
 
 
 def main() -> None:
@@ -91,7 +88,7 @@ def main() -> None:
         "samples": "data/samples",
         "references": "data/references",
         "language-model": "models/language_model",
-        "pretrained": "models/pretrained",
+        "judges": "models/judges",
         "out": "metrics/bench.json",
     }
     for name, default in paths.items():
@@ -103,9 +100,9 @@ def main() -> None:
             f"{args.samples} is not there: make bench measures on the outputs of an experiment, run dvc exp run first"
         )
     evaluation = measure_evaluation(args, args.repeats)
-    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "device": str(default_device())}
+    machine = {"processor": processor(), "threads": torch.get_num_threads(), "device": str(default_device())}
     write_json(args.out, {"machine": machine, "evaluation": evaluation})
-    print(markdown_table([evaluation]))
+    print(f"evaluating {evaluation['texts']} texts\n\n{markdown_table(evaluation['rows'])}")
 
 
 if __name__ == "__main__":

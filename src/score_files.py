@@ -2,8 +2,9 @@
 
 python src/score_files.py --texts generated.txt --references valid.jsonl --training train.jsonl
 
-Files are .txt, one text a line, or .jsonl, one {"text": ...} a line. MAUVE stands beside its control, both files shuffled
-together and cut in two (shuffled_union): what two draws from one distribution score.
+Files are .txt, one text a line, or .jsonl, one {"text": ...} a line. MAUVE is on sentence features (mauve) and, given a language
+model, on that model's too (mauve_lm). Each stands beside its control, both files shuffled together and cut in two
+(shuffled_union): what two draws from one distribution score.
 """
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
@@ -23,6 +24,7 @@ from annealed_lm.seeds import derive_seed
 
 CONTROL = "shuffled_union"
 SETTINGS_SUFFIX = "_settings"
+LANGUAGE_MODEL_SCALING = 5.0
 
 
 def read_row(line: str, where: str) -> str:
@@ -76,29 +78,34 @@ def score(
 
     from annealed_lm.devices import default_device
     from annealed_lm.evaluate_metrics import Mauve, Memorization, Perplexity, Repetition, TextMetric, UniqueWords
+    from annealed_lm.evaluation import MAUVE_NAMES
     from annealed_lm.language_model import LanguageModel
     from annealed_lm.text_features import FeatureModel
 
+    def compute(metrics: list[TextMetric]) -> dict[str, Any]:
+        for metric in metrics:
+            metric.add_batch(predictions=texts, references=training if isinstance(metric, Memorization) else references)
+        scores: dict[str, Any] = evaluate.combine(metrics).compute()
+        return scores
+
     device = default_device()
-    metrics: list[TextMetric] = [
+    scores: dict[str, Any] = {}
+    if args.language_model:
+        judge = LanguageModel.load(args.language_model, device)
+        judged = compute([Perplexity(judge), Mauve(judge, args.language_model_scaling, args.seeds, args.seed)])
+        # The other MAUVE has the same names; combined with it, evaluate would number them.
+        scores = {name.replace("mauve", MAUVE_NAMES["language_model"], 1): value for name, value in judged.items()}
+    metrics = [
         Mauve(FeatureModel.load(device, args.feature_model), args.scaling, args.seeds, args.seed),
         Repetition(),
         UniqueWords(),
     ]
-    if args.language_model:
-        metrics.insert(0, Perplexity(LanguageModel.load(args.language_model, device)))
-    for metric in metrics:
-        metric.add_batch(predictions=texts, references=references)
-    if training:
-        metrics.append(Memorization())
-        metrics[-1].add_batch(predictions=texts, references=training)
-    scores: dict[str, Any] = evaluate.combine(metrics).compute()
-    return scores
+    return scores | compute([*metrics, Memorization()] if training else metrics)
 
 
 def arrange(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Apart: the scores of the texts, those of the control, the settings of the metrics."""
-    control = {f"mauve{part}": scores.pop(f"mauve_{CONTROL}{part}") for part in ("", "_std")}
+    control = {name.replace(f"_{CONTROL}", ""): scores.pop(name) for name in list(scores) if CONTROL in name}
     settings = {name.removesuffix(SETTINGS_SUFFIX): scores.pop(name) for name in list(scores) if name.endswith(SETTINGS_SUFFIX)}
     return {"scores": scores, CONTROL: control, "settings": settings}
 
@@ -118,18 +125,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=Path, required=True, help="to score")
     parser.add_argument("--references", type=Path, required=True, help="real texts, for MAUVE")
     parser.add_argument("--training", type=Path, help="training texts, for memorization")
-    parser.add_argument("--language-model", type=Path, help="folder of a causal model as transformers saves it, for perplexity")
+    parser.add_argument(
+        "--language-model", type=Path, help="folder of a causal model as transformers saves it, for perplexity and MAUVE"
+    )
     parser.add_argument("--feature-model", type=Path, help="folder of a sentence-transformers model; else all-MiniLM-L6-v2")
-    parser.add_argument("--scaling", type=float, default=8.0, help="scaling factor of MAUVE (default 8)")
+    parser.add_argument("--scaling", type=float, default=8.0, help="scaling factor of MAUVE on sentence features (default 8)")
+    parser.add_argument("--language-model-scaling", type=float, help="that of MAUVE on the language model's (default 5)")
     parser.add_argument("--seeds", type=int, default=5, help="clusterings over which MAUVE is averaged (default 5)")
     parser.add_argument("--count", type=int, help="draw so many texts from --texts and from --references")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the shuffled union (default 0)")
     parser.add_argument("--out", type=Path, help="also write scores and settings to this .json file")
     args = parser.parse_args()
-    for name in ("scaling", "seeds", "count"):
+    for name in ("scaling", "language_model_scaling", "seeds", "count"):
         value = getattr(args, name)
         if value is not None and not value > 0:
-            raise InputError(f"--{name} {value}: it should be greater than 0")
+            raise InputError(f"--{name.replace('_', '-')} {value}: it should be greater than 0")
+    if args.language_model_scaling is None:
+        args.language_model_scaling = LANGUAGE_MODEL_SCALING
+    elif args.language_model is None:
+        raise InputError("--language-model-scaling is for MAUVE on the features of --language-model, which is not given")
     return args
 
 

@@ -18,16 +18,18 @@ from annealed_lm.decoding import STRATEGIES, DecodingSettings
 from annealed_lm.devices import default_device
 from annealed_lm.diffusion_model import DiffusionModel
 from annealed_lm.errors import InputError, one_sentence_errors
-from annealed_lm.evaluation import score_texts, summarise, values_of
+from annealed_lm.evaluation import score_alone, summarise, values_of
 from annealed_lm.files import read_json, write_json, write_text, write_tsv
 from annealed_lm.generation import SamplingSettings, TextSampler
-from annealed_lm.judges import Judges, load_judges
+from annealed_lm.judges import load_same_judges
 from annealed_lm.latents import Floats
+from annealed_lm.model_description import weights_sha256
 from annealed_lm.plots import frontier_figure, save_png
 from annealed_lm.references import REFERENCE_ROWS, References
 from annealed_lm.tables import aligned_rows, markdown_table
 
-SHOWN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "diversity", "memorization")
+SHOWN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
+SWEPT = {"sampling_timesteps", "ddim_sampling_eta", "strategies"}
 
 
 class Sweep:
@@ -38,7 +40,7 @@ class Sweep:
         self.section = config.sample_texts
         self.references = References.load(args.references)
         self.real = values_of(read_json(args.references / REFERENCE_ROWS)["train_train"])
-        self.judges: Judges = load_judges(list(self.references.settings.mauve), args.language_model, args.pretrained, device)
+        self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, device)
         self.sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), device)
 
     def latents(self, sampling_timesteps: int, eta: float) -> dict[int, list[Floats]]:
@@ -55,16 +57,14 @@ class Sweep:
         for number, (seed, given) in enumerate(latents.items()):
             texts = self.sampler.texts(given, strategy, decoding, seed, self.section.batch_size)
             labels = self.sampler.outline(self.section.num_samples, seed).labels
-            features = self.judges.features_of_sets({"texts": texts})["texts"]
-            model = self.judges.language_model
-            sets.append(score_texts(texts, features, self.references, model, labels=labels, seed=number))
+            sets.append(score_alone(texts, self.references, self.judges, labels=labels, seed=number))
         return summarise(sets, self.real)
 
 
 def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Score every setting that the cache does not hold; one row a setting."""
-    inputs = [args.diffusion, args.autoencoder, args.latents, args.references]
-    values = config.sample_texts.model_dump(exclude={"sampling_timesteps", "ddim_sampling_eta", "strategies"})
+    inputs = [args.diffusion, args.autoencoder, args.latents, args.references, args.language_model, args.judges]
+    values = config.sample_texts.model_dump(exclude=SWEPT)
     cache = args.cache / training_key(values, inputs=inputs, code=[Path(__file__).parent])
     sweep: Sweep | None = None
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
@@ -92,7 +92,7 @@ def main() -> None:
         "autoencoder": "models/autoencoder",
         "references": "data/references",
         "language-model": "models/language_model",
-        "pretrained": "models/pretrained",
+        "judges": "models/judges",
         "cache": ".frontier",
         "metrics": "metrics",
         "plots": "plots",
@@ -104,11 +104,12 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=["greedy", "nucleus"])
     args = parser.parse_args()
     config = load_config(args.params)
-    require_allowed(args, config.train_diffusion.timesteps)
+    require_allowed(args, DiffusionModel.load(args.diffusion).process.timesteps)
 
     rows = run_sweep(config, args)
-    settings = read_json(args.references / "settings.json") | {"eval_seeds": list(config.sample_texts.eval_seeds)}
-    write_json(args.metrics / "frontier.json", {"settings": settings, "rows": rows})
+    model = {"sha256": weights_sha256(args.diffusion)}
+    settings, sampling = read_json(args.references / "settings.json"), config.sample_texts.model_dump(exclude=SWEPT)
+    write_json(args.metrics / "frontier.json", {"model": model, "settings": settings, "sampling": sampling, "rows": rows})
     table = aligned_rows([row["setting"] | values_of(row["scores"]) for row in rows])
     write_tsv(args.plots / "frontier.tsv", table)
     save_png(frontier_figure(table, SHOWN), args.plots / "frontier.png")
@@ -121,7 +122,7 @@ def main() -> None:
 def require_allowed(args: argparse.Namespace, timesteps: int) -> None:
     for steps in args.sampling_timesteps:
         if not 1 <= steps <= timesteps:
-            raise InputError(f"--sampling-timesteps {steps}: it should be from 1 to train_diffusion.timesteps = {timesteps}")
+            raise InputError(f"--sampling-timesteps {steps}: it should be from 1 to the model's {timesteps} timesteps")
     for eta in args.eta:
         if not 0 <= eta <= 1:
             raise InputError(f"--eta {eta:g}: it should be from 0 to 1")

@@ -1,4 +1,4 @@
-"""Experiments, the baseline, real texts, control and ceiling in one Markdown table: make table, or with --experiments and names.
+"""The last commit, experiments, the baseline, real texts, control and ceiling in one Markdown table.
 
 Each number has its 95 % bootstrap interval over texts, or, with several sampling seeds, the deviation over them. Neither tells
 how another training seed would come out.
@@ -21,22 +21,44 @@ from annealed_lm.tables import markdown_table
 EVALUATION = "metrics/evaluation.json"
 
 
-def require_equal_settings(records: Mapping[str, Any]) -> None:
-    """Check that all were evaluated alike.
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """What was evaluated differently in two records, None if nothing was."""
+    first, second = one["settings"], other["settings"]
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return f"{keys[0]}: {first.get(keys[0])} and {second.get(keys[0])}" if keys else None
+
+
+def named_records(names: Sequence[str]) -> dict[str, Any]:
+    """The records of the experiments that were asked for.
 
     Raises:
-        InputError: naming two experiments and what differs between them.
+        InputError: one has no record, or two were evaluated differently.
     """
-    first, *others = records
-    for name in others:
-        one, other = records[first]["settings"], records[name]["settings"]
-        differing = [key for key in one | other if one.get(key) != other.get(key)]
-        if differing:
-            key = differing[0]
+    records = {name: read_record(name) for name in names}
+    first = names[0]
+    for name in names[1:]:
+        if found := difference(records[first], records[name]):
             raise InputError(
-                f"{first} and {name} were evaluated differently ({key}: {one.get(key)} and {other.get(key)}), so their numbers "
-                "cannot stand in one table: name experiments of equal settings with --experiments"
+                f"{first} and {name} were evaluated differently ({found}), so their numbers cannot stand in one table: name "
+                "experiments of equal settings"
             )
+    return records
+
+
+def all_records() -> dict[str, Any]:
+    """The records of the last commit and of every finished experiment that was evaluated like it; the others are told."""
+    records = {"HEAD": read_record("HEAD")}
+    for name in finished_experiments():
+        try:
+            record = read_record(name)
+        except InputError as error:
+            print(f"left out: {error}")
+            continue
+        if found := difference(records["HEAD"], record):
+            print(f"left out: {name} was evaluated differently from HEAD ({found})")
+        else:
+            records[name] = record
+    return records
 
 
 def reference_rows(records: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,16 +97,12 @@ def read_record(name: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiments", nargs="+", help="names, branches or commits; all finished experiments unless given")
+    parser.add_argument("--experiments", nargs="+", help="names, branches or commits (HEAD and all finished experiments)")
     parser.add_argument("--metrics", nargs="+", default=list(SHOWN_METRICS))
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     args = parser.parse_args()
 
-    names = args.experiments or list(finished_experiments())
-    if not names:
-        raise InputError("there is no finished experiment: run one with dvc exp run, or name a branch with --experiments")
-    records = {name: read_record(name) for name in names}
-    require_equal_settings(records)
+    records = named_records(args.experiments) if args.experiments else all_records()
     text = table(records, args.metrics)
     if args.out is not None:
         write_text(args.out, text)

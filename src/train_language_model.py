@@ -1,4 +1,5 @@
-"""Texts -> models/language_model: two small GPT-2 trained on the training texts, the judge of perplexity and a baseline."""
+"""Texts -> models/language_model: small GPT-2 trained on the training texts: a baseline, and the judge of perplexity
+unless fetch_judges brings one."""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -26,9 +27,12 @@ def main() -> None:
     train, valid = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", "valid"))
     tokenizer = train_tokenizer(train, section.tokenizer, section.vocab_size, section.max_tokens)
     key = training_key(section.model_dump(), inputs=[args.texts], code=[Path(__file__).parent])
+    seeds = {BASELINE: section.baseline_seed}
+    if config.fetch_judges.language_model_name is None:
+        seeds = {JUDGE: section.seed, **seeds}
     stores = []
     with atomic_path(args.out) as partial:
-        for name, seed in ((JUDGE, section.seed), (BASELINE, section.baseline_seed)):
+        for name, seed in seeds.items():
             language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, seed)
             training = settings_from(section, LanguageModelTraining, seed=seed)
             stores.append(CheckpointStore(resume_folder(args.resume) / f"{key}-{name}"))

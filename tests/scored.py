@@ -19,7 +19,8 @@ TRAIN, VALID, OTHERS = ([restaurant.text for restaurant in split] for split in m
 CHEAP, MODERATE = "Sesame is cheap, but it is not open all night.", "Sesame is reasonable, but it is not open all night."
 LIKELIHOOD_METRICS = {"perplexity", "perplexity_corpus"}
 MAUVE_TRAIN, MAUVE_VALID = {"mauve_train", "mauve_lm_train"}, {"mauve_valid", "mauve_lm_valid"}
-WITH_INTERVAL = {"grammatical", "has_label", "perplexity", "perplexity_corpus", "diversity", "memorization"}
+RESAMPLED = LIKELIHOOD_METRICS | {"diversity", "memorization"}
+WITH_INTERVAL = {"grammatical", "has_label"} | RESAMPLED
 TEXT_METRICS = {
     "repetition_2",
     "repetition_3",
@@ -60,7 +61,7 @@ def draw_features(seed: int, shift: float = 0.0, count: int = TEXTS) -> Features
     return result
 
 
-def make_references(num_samples: int = TEXTS, train_labels: Sequence[str | None] = ()) -> References:
+def make_references(num_samples: int = TEXTS, train_labels: Sequence[str | None] = (), label_texts: int = 0) -> References:
     sets = {"train": draw_features(0, count=num_samples), "valid": draw_features(1, 1, num_samples)}
     return References(
         features={kind: {name: features[kind] for name, features in sets.items()} for kind in SCALINGS},
@@ -68,8 +69,11 @@ def make_references(num_samples: int = TEXTS, train_labels: Sequence[str | None]
         training=TrainingNgrams.of(tokenise(TRAIN)),
         settings=EvaluationSettings(
             dataset_name="restaurants",
+            fingerprint="0123456789abcdef",
+            reference_seed=0,
             held_out="valid",
             num_samples=num_samples,
+            label_texts=label_texts,
             mauve={
                 kind: {"name": kind, "sha256": "b" * 64, "dimension": DIMENSION, "scaling": SCALINGS[kind]} for kind in SCALINGS
             },

@@ -6,12 +6,17 @@ import os
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from annealed_lm import files
-from tiny import make_autoencoder, write_params, write_prepared
+from annealed_lm.language_model import JUDGE
+from annealed_lm.language_model_training import small_gpt2
+from annealed_lm.references import REFERENCE_ROWS
+from scored import REFERENCES
+from tiny import MAX_TOKENS, make_autoencoder, make_tokenizer, write_params, write_prepared
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +42,7 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, stage: str, **paths
         ({"train_diffusion": {"num_train_steps": -1}}, "num_train_steps = -1: it should be greater than 0"),
         ({"train_diffusion": {"timesteps": "many"}}, "timesteps = 'many': it should be a valid integer"),
         ({"sample_texts": {"sampling_timesteps": 101}}, "sampling_timesteps = 101 is more than train_diffusion.timesteps = 100"),
+        ({"train_diffusion": {"class_unconditional_prob": 1}}, "class_unconditional_prob = 1: it should be less than 1"),
     ],
 )
 def test_parameters(changes: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +92,41 @@ def test_corpora(
 ) -> None:
     write_params(tmp_path / "params.yaml", {"dataset_name": dataset_name})
     put(tmp_path / "raw")
-    paths = {"raw": "raw", "corpus": "corpus", "pretrained": "pretrained"}
-    assert told in run_stage(monkeypatch, tmp_path, "fetch_pretrained", **paths)
+    paths = {"raw": "raw", "out": "corpus"}
+    assert told in run_stage(monkeypatch, tmp_path, "fetch_corpus", **paths)
     assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("fetch_pretrained", "autoencoder_name"),
+        ("fetch_judges", "language_model_name"),
+        ("fetch_judges", "feature_model_name"),
+    ],
+)
+def test_models_that_are_not_there(stage: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path / "params.yaml", {stage: {name: "models/mistyped"}})
+    assert f"{name} = models/mistyped is no local folder" in run_stage(monkeypatch, tmp_path, stage, out="models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_references_that_another_model_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path / "params.yaml", {})
+    for folder in ("references", "judges", "samples"):
+        (tmp_path / folder).mkdir()
+    kind = "language_model"
+    settings = replace(REFERENCES.settings, mauve={kind: REFERENCES.settings.mauve[kind]})
+    references = replace(REFERENCES, features={kind: REFERENCES.features[kind]}, settings=settings)
+    references.save(tmp_path / "references")
+    files.write_json(tmp_path / "references" / REFERENCE_ROWS, {})
+    files.write_json(tmp_path / "judges" / "source.json", {"language_model": None, "feature_model": None})
+    small_gpt2(make_tokenizer(), 16, 1, 2, MAX_TOKENS, seed=0).save(tmp_path / "language_model" / JUDGE, {})
+    paths = {"samples": "samples", "references": "references", "language-model": "language_model", "judges": "judges"}
+    sentence = run_stage(monkeypatch, tmp_path, "evaluate_samples", **paths, out="scores")
+    assert "the references were judged by language_model (bbbbbbbbbbbb), and judge (" in sentence
+    assert "is another model; run the stage prepare_references" in sentence
+    assert not (tmp_path / "scores").exists()
 
 
 def test_empty_text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from annealed_lm.bootstrap import diversity_replicates, diversity_without_each, interval, ratio_replicates, resample_weights
+from annealed_lm.bootstrap import (
+    diversity_replicates,
+    diversity_without_each,
+    interval,
+    ratio_replicates,
+    resample_weights,
+    wilson_interval,
+)
 from annealed_lm.ngrams import tokenise
 from annealed_lm.restaurants import make_corpus
 from annealed_lm.text_metrics import repetition
@@ -65,3 +72,44 @@ def test_an_interval_is_narrower_with_more_texts() -> None:
         return high - low
 
     assert 0 < width(4000) < width(1000) / 1.6
+
+
+# Shares
+
+
+@pytest.mark.parametrize(
+    ("count", "texts", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # the examples of Newcombe 1998, table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (0, 500, 0, 1.959964**2 / (500 + 1.959964**2)),
+        (500, 500, 500 / (500 + 1.959964**2), 1),
+    ],
+)
+def test_the_interval_of_a_share_is_wilsons(count: int, texts: int, low: float, high: float) -> None:
+    assert wilson_interval(count / texts, texts) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("texts", [1, 2, 3, 7, 20, 500, 10**6])
+def test_the_interval_of_a_share_has_width_holds_the_share_and_stays_in_range(texts: int) -> None:
+    for count in sorted({0, 1, texts // 3, texts // 2, texts - 1, texts}):
+        low, high = wilson_interval(count / texts, texts)
+        assert 0 <= low <= count / texts <= high <= 1
+        assert low < high
+        assert wilson_interval(1 - count / texts, texts) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_the_interval_of_a_share_is_narrower_with_more_texts(share: float) -> None:
+    widths = [high - low for low, high in (wilson_interval(share, texts) for texts in (100, 200, 1000, 10000))]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[1] < 0.8 * widths[0]
+
+
+@pytest.mark.parametrize("truth", [0.01, 0.1, 0.5, 0.97])
+def test_intervals_of_a_share_hold_the_truth_about_as_often_as_they_say(truth: float) -> None:
+    drawn = np.random.default_rng(0).binomial(500, truth, size=2000)
+    intervals = [wilson_interval(count / 500, 500) for count in drawn.tolist()]
+    assert np.mean([low <= truth <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.025)

@@ -60,6 +60,9 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
         ("train_language_model.heads", 7, r"d_model = \d+ is not a multiple of heads = 7"),
         ("train_autoencoder.initialisation", "pretrained", "pretrained needs fetch_pretrained.autoencoder_name, which is null"),
         ("fetch_pretrained.autoencoder_revision", "main", "autoencoder_revision = 'main': it .*should match pattern"),
+        ("fetch_judges.language_model_revision", "main", "language_model_revision = 'main': it .*should match pattern"),
+        ("fetch_pretrained.language_model_name", "gpt2", "fetch_pretrained.language_model_name is not a known key"),
+        ("train_diffusion.class_unconditional_prob", 1, "class_unconditional_prob = 1: it should be less than 1"),
         ("sample_texts.sampling_timesteps", 10**6, r"sampling_timesteps = 1000000 is more than train_diffusion.timesteps = \d+"),
         ("sample_texts.strategies", [], "strategies = .*should have at least 1 item"),
         ("sample_texts.strategies", ["greeedy"], "strategies.0 = 'greeedy': it should be 'greedy', 'beam' or 'nucleus'"),
@@ -96,6 +99,32 @@ def test_conditional_training_needs_a_corpus_with_labels() -> None:
     assert parse_config(values).train_diffusion.class_conditional
     with pytest.raises(InputError, match="needs texts with labels: dataset_name = e2e has none, restaurants, sst2, ag_news have"):
         parse_config(values | {"dataset_name": "e2e"})
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, 2])
+def test_guidance_needs_a_model_that_was_trained_without_labels_too(weight: float) -> None:
+    values = params_with("sample_texts.guidance_weight", weight)
+    values["train_diffusion"] |= {"class_conditional": True, "class_unconditional_prob": 0.01}
+    assert parse_config(values).sample_texts.guidance_weight == weight
+    values["train_diffusion"]["class_unconditional_prob"] = 0
+    expected = (
+        rf"^params.yaml: sample_texts.guidance_weight = {weight:g} compares with the unconditional model, which "
+        "train_diffusion.class_unconditional_prob = 0 never trains: it should be more than 0$"
+    )
+    with pytest.raises(InputError, match=expected):
+        parse_config(values)
+    values["sample_texts"]["guidance_weight"] = 1
+    assert parse_config(values).train_diffusion.class_unconditional_prob == 0
+
+
+def test_the_baseline_is_another_model_than_the_judge() -> None:
+    values = params_with("train_language_model.seed", 11)
+    values["train_language_model"]["baseline_seed"] = 12
+    parse_config(values)
+    values["train_language_model"]["baseline_seed"] = 11
+    expected = "^params.yaml: train_language_model: baseline_seed = 11 is the judge's own seed: the baseline would be the judge$"
+    with pytest.raises(InputError, match=expected):
+        parse_config(values)
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -1,16 +1,20 @@
 """The scores of one set of texts."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from annealed_lm.errors import InputError
-from annealed_lm.evaluation import format_rows, recognised, score_texts, summarise, values_of
+from annealed_lm.evaluation import format_rows, recognised, score_alone, score_texts, summarise, values_of
+from annealed_lm.feature_sets import Features
+from annealed_lm.judges import Judges
 from annealed_lm.mauve_metric import mauve_score
 from annealed_lm.model_description import ModelDescription
 from annealed_lm.references import References
+from annealed_lm.text_features import FeatureModel
 from scored import (
     CHEAP,
     DIMENSION,
@@ -21,12 +25,12 @@ from scored import (
     MODERATE,
     OTHERS,
     REFERENCES,
+    RESAMPLED,
     SCALINGS,
     TEXT_METRICS,
     TEXTS,
     TRAIN,
     VALID,
-    WITH_INTERVAL,
     Judge,
     draw_features,
     score_few,
@@ -44,7 +48,8 @@ def test_a_row_holds_every_metric_and_nothing_else() -> None:
     scores = score_texts(VALID, draw_features(2), REFERENCES, JUDGE)
     assert set(scores.values) == {"grammatical"} | LIKELIHOOD_METRICS | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
     assert set(scores.clustering_std) == MAUVE_TRAIN | MAUVE_VALID
-    assert set(scores.replicates) == WITH_INTERVAL - {"has_label"}
+    assert set(scores.replicates) == RESAMPLED
+    assert scores.texts == TEXTS
     assert {len(each) for each in scores.replicates.values()} == {REFERENCES.settings.bootstrap_samples}
 
 
@@ -96,6 +101,30 @@ def test_a_set_is_not_compared_with_itself() -> None:
     assert set(scores.clustering_std) == MAUVE_TRAIN
 
 
+class Known:
+    """Stands for a model of features that it knows by heart."""
+
+    def __init__(self, texts: Sequence[str], features: Features) -> None:
+        self.known = dict(zip(texts, features, strict=True))
+
+    def features_of_sets(self, sets: Mapping[str, Sequence[str]]) -> dict[str, Features]:
+        return {name: np.stack([self.known[text] for text in texts]) for name, texts in sets.items()}
+
+
+def test_a_set_whose_features_are_not_at_hand_is_scored_alike() -> None:
+    features = draw_features(2)
+    judges = Judges(JUDGE, {kind: cast(FeatureModel, Known(VALID, each)) for kind, each in features.items()})
+    labels = ["cheap"] * TEXTS
+    alone = score_alone(VALID, REFERENCES, judges, labels=labels, seed=3)
+    expected = score_texts(VALID, features, REFERENCES, JUDGE, labels=labels, seed=3)
+    assert alone.values == expected.values
+    assert {"has_label"} | MAUVE_TRAIN | MAUVE_VALID <= set(alone.values)
+    assert alone.clustering_std == expected.clustering_std
+    np.testing.assert_array_equal(alone.likelihoods.nll, expected.likelihoods.nll)
+    for metric in RESAMPLED:
+        np.testing.assert_array_equal(alone.replicates[metric], expected.replicates[metric])
+
+
 def test_only_a_corpus_with_a_recogniser_has_grammatical_texts_and_texts_of_their_label() -> None:
     labels = ["cheap"] * TEXTS
     with_recogniser = score_texts(VALID, draw_features(2), REFERENCES, JUDGE, labels=labels)
@@ -107,7 +136,7 @@ def test_only_a_corpus_with_a_recogniser_has_grammatical_texts_and_texts_of_thei
 def test_texts_without_tokens_have_no_perplexity() -> None:
     scores = score_texts([""] * TEXTS, draw_features(2), REFERENCES, JUDGE)
     assert set(scores.values) == {"grammatical"} | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
-    assert set(scores.replicates) == {"grammatical", "diversity", "memorization"}
+    assert set(scores.replicates) == {"diversity", "memorization"}
     assert not set(summarise([scores], {})) & LIKELIHOOD_METRICS
 
 
@@ -141,9 +170,8 @@ def test_another_judge_than_that_of_the_references_is_refused(monkeypatch: pytes
 
 def test_replicates_spread_around_the_value_whose_they_are() -> None:
     mixed = [*VALID[: TEXTS // 2], *(text.lower() for text in OTHERS[: TEXTS // 2])]
-    labels = ["cheap"] * TEXTS
-    scores = score_texts(mixed, {}, REFERENCES, JUDGE, labels=labels)
-    assert set(scores.replicates) == WITH_INTERVAL
+    scores = score_texts(mixed, {}, REFERENCES, JUDGE)
+    assert set(scores.replicates) == RESAMPLED
     for metric, drawn in scores.replicates.items():
         middle = 0 if metric == "diversity" else scores.values[metric]  # that of the diversity is around 0
         assert drawn.mean() == pytest.approx(middle, abs=drawn.std() / 3)
@@ -153,7 +181,7 @@ def test_replicates_spread_around_the_value_whose_they_are() -> None:
 def test_the_seed_of_the_resampling_changes_replicates_and_no_value() -> None:
     one, same, other = (score_texts(VALID, {}, REFERENCES, JUDGE, seed=seed) for seed in (0, 0, 1))
     assert one.values == same.values == other.values
-    for metric in ("perplexity", "perplexity_corpus", "diversity", "memorization"):
+    for metric in RESAMPLED:
         assert np.array_equal(one.replicates[metric], same.replicates[metric])
         assert not np.array_equal(one.replicates[metric], other.replicates[metric])
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from annealed_lm import evaluation
-from annealed_lm.evaluation import Row, SetScores, mean_rows, score_by_label, score_texts, summarise
+from annealed_lm.bootstrap import wilson_interval
+from annealed_lm.evaluation import SHARES, FeaturesByKind, SetScores, score_by_label, score_texts, summarise, summarise_labels
 from annealed_lm.feature_sets import Features
 from annealed_lm.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
+from annealed_lm.references import References
 from scored import (
     CHEAP,
     JUDGE,
@@ -20,6 +22,7 @@ from scored import (
     MODERATE,
     OTHERS,
     REFERENCES,
+    RESAMPLED,
     SCALINGS,
     TEXTS,
     VALID,
@@ -95,9 +98,18 @@ def test_intervals_hold_their_value_and_are_narrower_for_two_sets_than_for_one(s
         assert widths[2] < 0.85 * np.mean(widths[:2])  # 0.71, but for the chance of the draws
 
 
-def test_a_share_that_all_texts_have_has_an_interval_without_width() -> None:
+def test_the_interval_of_a_share_is_that_of_so_many_texts_as_all_sets_hold(sets: list[SetScores]) -> None:
+    assert set(SHARES) <= set(sets[0].values)
+    for count in (1, 2):
+        row = summarise(sets[:count], REAL)
+        for metric in SHARES:
+            share = np.mean([each.values[metric] for each in sets[:count]])
+            assert (row[metric]["low"], row[metric]["high"]) == pytest.approx(wilson_interval(float(share), count * TEXTS))
+
+
+def test_a_share_that_all_texts_have_has_an_interval_with_width() -> None:
     entry = summarise([score_texts(VALID, {}, REFERENCES, JUDGE)], {})["grammatical"]
-    assert entry == pytest.approx({"value": 1, "low": 1, "high": 1})
+    assert entry == pytest.approx({"value": 1, "low": TEXTS / (TEXTS + 1.959964**2), "high": 1})
 
 
 def test_a_metric_that_a_set_lacks_is_left_out(sets: list[SetScores]) -> None:
@@ -109,21 +121,29 @@ def test_a_metric_that_a_set_lacks_is_left_out(sets: list[SetScores]) -> None:
 # By label
 
 
+def score_labels(texts: list[str], labels: list[str], features: FeaturesByKind, references: References) -> dict[str, SetScores]:
+    return score_by_label(texts, labels, features, references, JUDGE.likelihoods(texts, 32))
+
+
 def test_metrics_of_a_label_are_those_of_its_texts() -> None:
     texts = [CHEAP, MODERATE, "", CHEAP.lower(), "aaaa aa"]
     labels = ["cheap", "cheap", "cheap", "moderate", "moderate"]
-    rows = score_by_label(texts, labels, {}, make_references(5), JUDGE.likelihoods(texts, 32))
-    assert list(rows) == ["cheap", "moderate"]
+    scores = score_labels(texts, labels, {}, make_references(5))
+    assert list(scores) == ["cheap", "moderate"]
     for label, chosen in (("cheap", texts[:3]), ("moderate", texts[3:])):
-        expected = score_few(chosen, [label] * len(chosen)).values | {"texts": len(chosen)}
-        assert rows[label] == pytest.approx(expected)
-    assert rows["cheap"]["has_label"] == 1 / 3
-    assert rows["cheap"]["grammatical"] == 2 / 3
+        expected = score_few(chosen, [label] * len(chosen))
+        assert scores[label].values == pytest.approx(expected.values | {"texts": len(chosen)})
+        assert scores[label].texts == len(chosen)
+        assert set(scores[label].replicates) == RESAMPLED
+        for metric in RESAMPLED:
+            np.testing.assert_allclose(scores[label].replicates[metric], expected.replicates[metric])
+    assert scores["cheap"].values["has_label"] == 1 / 3
+    assert scores["cheap"].values["grammatical"] == 2 / 3
 
 
 def test_a_label_without_tokens_has_no_perplexity() -> None:
-    row = score_by_label([CHEAP, ""], ["cheap", "moderate"], {}, make_references(2), JUDGE.likelihoods([CHEAP, ""], 32))
-    assert set(row["cheap"]) - set(row["moderate"]) == LIKELIHOOD_METRICS
+    scores = score_labels([CHEAP, ""], ["cheap", "moderate"], {}, make_references(2))
+    assert set(scores["cheap"].values) - set(scores["moderate"].values) == LIKELIHOOD_METRICS
 
 
 def shuffled(**counts: int) -> list[str]:
@@ -134,44 +154,96 @@ def places_of(label: str, labels: Sequence[str]) -> list[int]:
     return [place for place, each in enumerate(labels) if each == label]
 
 
-def test_mauve_of_a_label_compares_as_many_texts_of_that_label_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, real = shuffled(cheap=24, moderate=22, expensive=19), shuffled(cheap=30, moderate=15, expensive=20)
+def mauve_of(scores: SetScores) -> dict[str, float]:
+    return {name: value for name, value in scores.values.items() if name.startswith("mauve")}
+
+
+def test_mauve_of_a_label_compares_the_first_texts_of_that_label_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, real = shuffled(cheap=26, moderate=24, expensive=21), shuffled(cheap=24, moderate=21, expensive=26)
     count = len(asked)
     places = dict.fromkeys(SCALINGS, np.arange(count, dtype=np.float32))  # in the place of features
-    references = replace(make_references(count, real), features={kind: {"train": places[kind]} for kind in SCALINGS})
+    references = make_references(count, real, label_texts=22)
+    references = replace(references, features={kind: {"train": places[kind]} for kind in SCALINGS})
     calls: list[tuple[list[float], list[float], float, int]] = []
 
     def stand_in(tested: Features, reference: Features, scaling: float, seeds: int) -> MauveScore:
         calls.append((tested.tolist(), reference.tolist(), scaling, seeds))
-        return MauveScore(scaling / 10, 0.0)
+        return MauveScore(scaling / 10, scaling / 100)
 
     monkeypatch.setattr(evaluation, "mauve_score", stand_in)
-    rows = score_by_label([CHEAP] * count, asked, places, references, JUDGE.likelihoods([CHEAP] * count, 32))
-    compared = places_of("cheap", asked), places_of("cheap", real)[:24]
-    assert calls == [(*compared, 8, 2), (*compared, 5, 2)]  # 15 real moderate and 19 generated expensive ones are too few
-    found = {label: {name: value for name, value in row.items() if name.startswith("mauve")} for label, row in rows.items()}
-    assert found == {"cheap": {"mauve_texts": 24, "mauve_train": 0.8, "mauve_lm_train": 0.5}, "expensive": {}, "moderate": {}}
+    scores = score_labels([CHEAP] * count, asked, places, references)
+    compared = places_of("cheap", asked)[:22], places_of("cheap", real)[:22]
+    assert calls == [(*compared, 8, 2), (*compared, 5, 2)]  # 21 real moderate and 21 generated expensive ones are too few
+    expected = {"cheap": {"mauve_train": 0.8, "mauve_lm_train": 0.5}, "expensive": {}, "moderate": {}}
+    assert {label: mauve_of(each) for label, each in scores.items()} == expected
+    assert scores["cheap"].clustering_std == {"mauve_train": 0.08, "mauve_lm_train": 0.05}
+    assert {label: each.values["texts"] for label, each in scores.items()} == {"cheap": 26, "expensive": 21, "moderate": 24}
 
 
-@pytest.mark.parametrize(("generated", "real"), [(30, SMALLEST_SET), (SMALLEST_SET, 30), (30, SMALLEST_SET - 1), (19, 30)])
-def test_a_label_of_too_few_texts_on_a_side_has_no_mauve(generated: int, real: int) -> None:
+@pytest.mark.parametrize(
+    ("generated", "real", "label_texts", "compared"),
+    [
+        (24, 24, 24, True),
+        (30, 24, 24, True),
+        (24, 30, 24, True),
+        (30, 23, 24, False),
+        (23, 30, 24, False),
+        (30, 0, 24, False),
+        (30, 30, SMALLEST_SET, True),
+        (30, 30, SMALLEST_SET - 1, False),
+        (30, 30, 0, False),
+    ],
+)
+def test_a_label_has_mauve_of_one_number_of_texts_or_none(generated: int, real: int, label_texts: int, compared: bool) -> None:
     asked, labels = shuffled(cheap=generated, moderate=50 - generated), shuffled(cheap=real, expensive=50 - real)
-    features, references = draw_features(2, count=50), make_references(50, labels)
-    row = score_by_label([CHEAP] * 50, asked, features, references, JUDGE.likelihoods([CHEAP] * 50, 32))["cheap"]
-    size = min(generated, real)
-    assert row["texts"] == generated
-    if size < SMALLEST_SET:
-        assert not any(name.startswith("mauve") for name in row)
-    else:
-        chosen, reference = places_of("cheap", asked)[:size], places_of("cheap", labels)[:size]
+    features, references = draw_features(2, count=50), make_references(50, labels, label_texts)
+    scores = score_labels([CHEAP] * 50, asked, features, references)["cheap"]
+    assert scores.values["texts"] == generated
+    assert set(mauve_of(scores)) == set(scores.clustering_std) == (MAUVE_TRAIN if compared else set())
+    if compared:
+        chosen, reference = places_of("cheap", asked)[:label_texts], places_of("cheap", labels)[:label_texts]
         expected = mauve_score(features["sentence"][chosen], references.features["sentence"]["train"][reference], 8, 2)
-        assert (row["mauve_texts"], row["mauve_train"]) == (size, expected.mean)
+        assert (scores.values["mauve_train"], scores.clustering_std["mauve_train"]) == expected
 
 
-def test_rows_of_several_sets_are_averaged_by_label_and_metric() -> None:
-    rows: list[dict[str, Row]] = [
-        {"cheap": {"texts": 10, "perplexity": 3}, "moderate": {"texts": 5}},
-        {"cheap": {"texts": 20}, "expensive": {"texts": 7}},
-    ]
-    assert mean_rows(rows) == {"cheap": {"texts": 15, "perplexity": 3}, "expensive": {"texts": 7}, "moderate": {"texts": 5}}
-    assert mean_rows([]) == {}
+@pytest.fixture(scope="module")
+def labelled() -> list[dict[str, SetScores]]:
+    """Scores by label of two sets of texts: cheap ones in both, enough for MAUVE; moderate and expensive ones in one each."""
+    references = make_references(50, shuffled(cheap=25, moderate=25), label_texts=SMALLEST_SET)
+    sets = []
+    for number, labels in enumerate((shuffled(cheap=30, moderate=20), shuffled(cheap=40, expensive=10))):
+        texts = [text.lower() if place % (3 + number) else text for place, text in enumerate((VALID + OTHERS)[:50])]
+        sets.append(score_labels(texts, labels, draw_features(number, count=50), references))
+    return sets
+
+
+def test_scores_of_each_label_are_summarised_over_the_sets_that_have_its_texts(labelled: list[dict[str, SetScores]]) -> None:
+    real = {"cheap": {"mauve_train": 0.9, "grammatical": 1.0}, "moderate": {"mauve_train": 0.8}, "free": {"mauve_train": 0.7}}
+    first, second = labelled
+    rows = summarise_labels(labelled, real)
+    assert list(rows) == ["cheap", "expensive", "moderate"]
+    assert rows["cheap"] == summarise([first["cheap"], second["cheap"]], real["cheap"])
+    assert rows["moderate"] == summarise([first["moderate"]], real["moderate"])
+    assert rows["expensive"] == summarise([second["expensive"]], {})
+
+
+def test_a_score_of_a_label_has_beside_it_what_a_score_of_a_set_has(labelled: list[dict[str, SetScores]]) -> None:
+    row = summarise_labels(labelled, {"cheap": {"mauve_train": 0.9}})["cheap"]
+    assert row["texts"]["value"] == 35
+    assert row["mauve_train"]["real"] == 0.9
+    assert {metric for metric, entry in row.items() if "clustering_std" in entry} == MAUVE_TRAIN
+    assert {metric for metric, entry in row.items() if "low" in entry} == WITH_INTERVAL
+    assert row["grammatical"]["low"] < row["grammatical"]["value"] < row["grammatical"]["high"]
+    assert all("std" in entry for entry in row.values())
+
+
+def test_a_label_that_has_mauve_in_one_set_alone_has_none_over_the_sets(labelled: list[dict[str, SetScores]]) -> None:
+    few = {"cheap": labelled[1]["expensive"]}
+    for sets in ([labelled[0], few], [few, labelled[0]]):
+        row = summarise_labels(sets, {})["cheap"]
+        assert not MAUVE_TRAIN & set(row)
+        assert set(row) >= WITH_INTERVAL
+
+
+def test_without_labels_nothing_is_summarised() -> None:
+    assert summarise_labels([], {"cheap": {"mauve_train": 0.9}}) == {}

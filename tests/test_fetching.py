@@ -1,4 +1,6 @@
 import hashlib
+import runpy
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +14,7 @@ from annealed_lm.errors import InputError
 from annealed_lm.fetching import fetch_corpus
 from annealed_lm.files import file_sha256, read_json
 from stand_in_hub import Hub, assert_nothing_left, names, put, serving
+from tiny import ROOT, write_params
 
 
 @pytest.fixture
@@ -47,6 +50,22 @@ def test_the_user_s_files_are_copied_with_their_digests(tmp_path: Path) -> None:
     assert (tmp_path / "corpus" / "texts.txt").read_bytes() == source.read_bytes()
     assert names(tmp_path / "corpus") == {"source.json", "texts.txt"}
     assert read_json(tmp_path / "corpus" / "source.json")["files"] == {"texts.txt": file_sha256(source)}
+
+
+def test_the_stage_takes_the_user_s_files_and_knows_the_project_it_is_a_copy_of(
+    tmp_path: Path, release: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "project" / "data" / "raw" / "e2e" / E2E_ARCHIVE, release)
+    put(tmp_path / "copy" / "data" / "raw" / "text" / "texts.txt", b"One.\n")
+    Hub.files.clear()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    for dataset_name, file in (("text", "texts.txt"), ("e2e", E2E_ARCHIVE)):
+        write_params(Path("params.yaml"), {"dataset_name": dataset_name})
+        monkeypatch.setattr(sys, "argv", ["fetch_corpus", "--params=params.yaml", "--raw=data/raw", "--out=data/corpus"])
+        runpy.run_path(str(ROOT / "src" / "fetch_corpus.py"), run_name="__main__")
+        assert names(Path("data/corpus")) == {"source.json", file}
+        assert read_json(Path("data/corpus/source.json"))["dataset_name"] == dataset_name
 
 
 def test_only_a_published_file_is_taken_from_another_folder_than_the_first(tmp_path: Path, release: bytes) -> None:

@@ -1,5 +1,7 @@
+import re
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +71,7 @@ def test_lines_figure_names_each_line() -> None:
 
 
 def test_quality_figure_has_a_panel_for_each_metric_and_the_levels_that_have_it() -> None:
-    figure = quality_figure(CURVES, LEVELS)
+    figure = quality_figure(CURVES, LEVELS, "greedy decoding")
     assert [axes.get_ylabel() for axes in figure.axes] == list(CURVES)
     assert drawn(figure) == [
         [[(1, 0.2), (2, 0.4)], [(0, 0.1), (1, 0.1)], [(0, 0.9), (1, 0.9)]],
@@ -79,24 +81,49 @@ def test_quality_figure_has_a_panel_for_each_metric_and_the_levels_that_have_it(
 
 
 def test_quality_figure_names_every_line_once_and_draws_it_alike_everywhere() -> None:
-    figure = quality_figure(CURVES, LEVELS)
+    figure = quality_figure(CURVES, LEVELS, "greedy decoding")
     assert legend(figure) == ["generated", "control", "ceiling", "baseline"]
     assert {name: len(found) for name, found in colours(figure).items()} == dict.fromkeys(legend(figure), 1)
     assert len({colour for found in colours(figure).values() for colour in found}) == 4
 
 
 def test_only_perplexity_has_a_logarithmic_scale() -> None:
-    assert [axes.get_yscale() for axes in quality_figure(CURVES, LEVELS).axes] == ["linear", "log", "linear"]
+    assert [axes.get_yscale() for axes in quality_figure(CURVES, LEVELS, "greedy decoding").axes] == ["linear", "log", "linear"]
+
+
+def test_the_title_says_of_which_texts_and_stands_on_top_alone() -> None:
+    titles = [axes.get_title() for axes in quality_figure(CURVES, LEVELS, "greedy decoding").axes]
+    assert titles == ["greedy decoding", "", ""]
+
+
+def boxes_of_labels(figure: Figure) -> list[tuple[float, float, str]]:
+    """Bottom, top and text of the labels of the ticks that are seen in the first panel, from below."""
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    bottom, top = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    labels = [tick.label1 for tick in ticks if bottom <= tick.get_loc() <= top and tick.label1.get_text()]
+    boxes = [(label.get_window_extent(), label.get_text()) for label in labels]
+    return sorted((box.y0, box.y1, text) for box, text in boxes)
+
+
+@pytest.mark.parametrize("perplexities", [[12.2, 14.0], [20.0, 90.0], [120.0, 950.0], [12.0, 2000.0], [5.0, 40000.0]])
+def test_ticks_of_perplexity_are_plain_numbers_that_do_not_overlap(perplexities: list[float]) -> None:
+    figure = quality_figure({"perplexity": {"step": [2, 1], "perplexity": perplexities}}, {}, "greedy decoding")
+    boxes = boxes_of_labels(figure)
+    assert len(boxes) > 1
+    assert all(re.fullmatch(r"[0-9.]+", text) for _, _, text in boxes)
+    assert all(lower[1] < higher[0] for lower, higher in pairwise(boxes))
 
 
 def test_a_perplexity_that_no_text_has_leaves_its_panel_empty(tmp_path: Path) -> None:
-    figure = quality_figure({"perplexity": {"step": [], "perplexity": []}}, {"control": {"grammatical": 0.1}})
+    figure = quality_figure({"perplexity": {"step": [], "perplexity": []}}, {"control": {"grammatical": 0.1}}, "greedy decoding")
     assert drawn(figure) == [[[]]]
     save_png(figure, tmp_path / "quality.png")
 
 
 def test_a_single_metric_has_a_panel_too() -> None:
-    assert len(quality_figure({"grammatical": CURVES["grammatical"]}, {}).axes) == 1
+    assert len(quality_figure({"grammatical": CURVES["grammatical"]}, {}, "greedy decoding").axes) == 1
 
 
 def test_frontier_figure_has_a_panel_for_each_metric_and_a_line_for_each_setting_without_missing_values() -> None:
@@ -131,7 +158,7 @@ def test_samples_are_shown_letter_for_letter() -> None:
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: training_figure(TRAINING, VALIDATION),
-    "quality": lambda: quality_figure(CURVES, LEVELS),
+    "quality": lambda: quality_figure(CURVES, LEVELS, "greedy decoding"),
     "frontier": lambda: frontier_figure(FRONTIER, ["perplexity", "diversity"]),
     "samples": lambda: samples_figure({"greedy": ["$1 and $2"] * 10}),
 }

@@ -74,7 +74,14 @@ def test_script_keeps_comments_order_and_every_other_line(params: Path) -> None:
     after = params.read_text().splitlines()
     comments = [line.split("#", 1)[1] for line in before if "#" in line]
     assert [line.split("#", 1)[1] for line in after if "#" in line] == comments
-    kept = ["random_seed: 42", "fetch_pretrained:", "  autoencoder_name:", "  tx_depth: ", "  mixed_precision: no"]
+    kept = [
+        "random_seed: 42",
+        "fetch_pretrained:",
+        "  autoencoder_name:",
+        "fetch_judges:",
+        "  tx_depth: ",
+        "  mixed_precision: no",
+    ]
     assert all(any(line.startswith(start) for line in after) for start in kept)
     assert read(params)["dataset_name"] == "e2e"
     assert read(params)["sample_texts"]["strategies"] == ["beam", "nucleus"]

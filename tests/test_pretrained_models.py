@@ -2,6 +2,8 @@ import errno
 import hashlib
 import json
 import os
+import runpy
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from annealed_lm.errors import InputError
 from annealed_lm.files import file_sha256, read_json
 from annealed_lm.pretrained_models import KINDS, fetch_models, model_files
 from stand_in_hub import REVISION, Hub, assert_nothing_left, names, put, serving
+from tiny import ROOT, write_params
 
 OTHER_REVISION = "b" * 40
 WEIGHTS = b"w" * 5000
@@ -127,6 +130,34 @@ def test_all_kinds_are_brought_together(tmp_path: Path, hub: None) -> None:
     assert names(tmp_path / "pretrained") == {"source.json"} | expected
     sources = read_json(tmp_path / "pretrained" / "source.json")
     assert [sources[kind] and sources[kind]["name"] for kind in KINDS] == ["org/autoencoder", local, None]
+
+
+@pytest.mark.parametrize(
+    ("stage", "kinds"), [("fetch_pretrained", ["autoencoder"]), ("fetch_judges", ["language_model", "feature_model"])]
+)
+def test_each_stage_brings_the_models_of_its_section(
+    stage: str, kinds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {f"{kind}_name": make_model(tmp_path / "mine" / kind, MODELS[kind]) for kind in kinds}
+    for section in ({}, chosen):
+        write_params(tmp_path / "params.yaml", {stage: section})
+        monkeypatch.setattr(sys, "argv", [stage, f"--params={tmp_path / 'params.yaml'}", f"--out={tmp_path / 'out'}"])
+        runpy.run_path(str(ROOT / "src" / f"{stage}.py"), run_name="__main__")
+        sources = read_json(tmp_path / "out" / "source.json")
+        assert list(sources) == kinds
+        assert [sources[kind] and sources[kind]["name"] for kind in kinds] == [section.get(f"{kind}_name") for kind in kinds]
+    assert names(tmp_path / "out") == {"source.json"} | {f"{kind}/{path}" for kind in kinds for path in MODELS[kind]}
+
+
+def test_a_stage_finds_models_below_the_project_when_it_runs_in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_model(tmp_path / "project" / "mine", MODELS["language_model"])
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    write_params(Path("params.yaml"), {"fetch_judges": {"language_model_name": "mine"}})
+    monkeypatch.setattr(sys, "argv", ["fetch_judges", "--params=params.yaml", "--out=judges"])
+    runpy.run_path(str(ROOT / "src" / "fetch_judges.py"), run_name="__main__")
+    assert names(Path("judges/language_model")) == set(MODELS["language_model"])
 
 
 def test_if_one_model_cannot_be_had_none_is_brought_and_no_weights_are_loaded(tmp_path: Path, hub: None) -> None:

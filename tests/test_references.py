@@ -16,8 +16,11 @@ def make_references(held_out: str, train_labels: list[str | None]) -> References
     draw = np.random.default_rng(0)
     settings = EvaluationSettings(
         dataset_name="restaurants",
+        fingerprint="0123456789abcdef",
+        reference_seed=7,
         held_out=held_out,
         num_samples=3,
+        label_texts=1,
         mauve={kind: {"name": f"a {kind}", "sha256": "c" * 64, "dimension": 4, "scaling": KINDS[kind]} for kind in KINDS},
         mauve_seeds=2,
         mauve_buckets=1,

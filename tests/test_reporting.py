@@ -4,7 +4,16 @@ import pytest
 
 from annealed_lm.annealing import T_SCHEDULES, diffusion_range
 from annealed_lm.files import read_tsv, write_tsv
-from annealed_lm.reporting import SHOWN_METRICS, SHOWN_STEPS, bare_values, cell, compare_T_schedules, set_rows, summary
+from annealed_lm.reporting import (
+    SHOWN_METRICS,
+    SHOWN_STEPS,
+    bare_values,
+    cell,
+    compare_T_schedules,
+    evaluation_record,
+    set_rows,
+    summary,
+)
 from annealed_lm.tables import aligned_rows, by_range, columns, curve, long_table, markdown_table
 
 
@@ -85,7 +94,8 @@ def test_a_markdown_table_has_a_line_for_each_row() -> None:
         ({"value": 0.123456, "low": 0.1, "high": 0.234567}, "0.1235 [0.1, 0.2346]"),
         ({"value": 12.3456, "std": 0.0123}, "12.35 ± 0.012"),
         ({"value": 12.3456, "std": 0.0123, "low": 12.0, "high": 13.0}, "12.35 ± 0.012"),
-        ({"value": 0.9, "clustering_std": 0.01, "real": 0.96}, "0.9 ± 0.01"),
+        ({"value": 0.9, "clustering_std": 0.01, "real": 0.96}, "0.9"),  # tells nothing of other texts, or of another seed
+        ({"value": 0.9, "std": 0.02, "clustering_std": 0.01}, "0.9 ± 0.02"),
     ],
 )
 def test_a_cell_shows_the_deviation_over_seeds_or_else_the_interval(entry: dict[str, float], expected: str) -> None:
@@ -99,11 +109,11 @@ REFERENCES = {
     "control": {"greedy": {"distinct": {"value": 0.1}}, "beam": {"distinct": {"value": 0.2}}},
     "ceiling": {"greedy": {"distinct": {"value": 0.8}}, "beam": {"distinct": {"value": 0.9}}},
     "baseline": {"distinct": {"value": 0.7}},
-    "by_label": {"train_train": {"cheap": {"texts": 20, "distinct": 0.95}}},
+    "by_label": {"train_train": {"cheap": {"texts": {"value": 20}, "distinct": {"value": 0.95, "std": 0.01}}}},
 }
 
 
-def test_bare_values_reduce_each_entry_however_deep_and_keep_other_numbers() -> None:
+def test_bare_values_reduce_each_entry_however_deep() -> None:
     assert bare_values(STRATEGIES) == {"greedy": {"distinct": 0.5}, "beam": {"distinct": 0.75}}
     assert bare_values(REFERENCES) == {
         "train_train": {"distinct": 1},
@@ -112,6 +122,28 @@ def test_bare_values_reduce_each_entry_however_deep_and_keep_other_numbers() -> 
         "baseline": {"distinct": 0.7},
         "by_label": {"train_train": {"cheap": {"texts": 20, "distinct": 0.95}}},
     }
+
+
+SETTINGS = {"num_samples": 40, "held_out": "valid"}
+SAMPLING = {"eval_seeds": [42, 43], "num_samples": 40, "top_p": 0.9}
+BY_LABEL = {"greedy": {"cheap": {"texts": {"value": 20.0}}}}
+
+
+def test_the_record_of_an_evaluation_holds_scores_settings_and_how_texts_were_sampled() -> None:
+    scores = {"sampling": SAMPLING, "strategies": STRATEGIES, "by_label": BY_LABEL}
+    assert evaluation_record(SETTINGS, scores, REFERENCES) == {
+        "settings": {"num_samples": 40, "held_out": "valid", "eval_seeds": [42, 43]},
+        "sampling": SAMPLING,
+        "samples": STRATEGIES,
+        "by_label": BY_LABEL,
+        "references": REFERENCES,
+    }
+    assert "eval_seeds" not in SETTINGS
+
+
+def test_the_record_says_nothing_of_labels_where_no_text_was_asked_to_have_one() -> None:
+    record = evaluation_record(SETTINGS, {"sampling": SAMPLING, "strategies": STRATEGIES, "by_label": {}}, REFERENCES)
+    assert set(record) == {"settings", "sampling", "samples", "references"}
 
 
 def test_set_rows_stand_one_by_one_with_generated_texts_first() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from annealed_lm.evaluate_metrics import shuffled_halves
 from annealed_lm.files import file_sha256, read_json, write_jsonl
+from annealed_lm.language_model import LanguageModel
 from annealed_lm.mauve_metric import mauve_score
 from annealed_lm.ngrams import TrainingNgrams, tokenise
 from annealed_lm.text_features import FeatureModel
@@ -93,8 +95,10 @@ def test_a_file_is_scored_without_network_or_cache_and_nothing_but_the_report_is
     assert {"memorization", "diversity", "repetition_4", "unique_words"} <= shared
     assert {name: report["scores"][name] for name in shared} == {name: expected[name] for name in shared}
     assert [report["scores"]["mauve"], report["scores"]["mauve_std"]] == [*mauve_score(features[:40], features[40:], 8, 5)]
+    features = LanguageModel.load(folder / "judge", CPU).features(TEXTS[:80], 32)
+    assert [report["scores"]["mauve_lm"], report["scores"]["mauve_lm_std"]] == [*mauve_score(features[:40], features[40:], 5, 5)]
     assert report["scores"]["perplexity"] > 1
-    assert set(report["shuffled_union"]) == {"mauve", "mauve_std"}
+    assert set(report["shuffled_union"]) == {"mauve", "mauve_std", "mauve_lm", "mauve_lm_std"}
     assert sorted(folder.rglob("*")) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "scores.json", "temporary"]
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -104,22 +108,25 @@ def test_the_table_shows_the_control_beside_mauve_and_the_settings_below(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "scores.json"
-    lines = run(monkeypatch, capsys, *FILES, *MODELS, "--scaling=4", "--seeds=2", "--seed=3", f"--out={out}").splitlines()
+    settings = ("--scaling=4", "--language-model-scaling=3", "--seeds=2", "--seed=3")
+    lines = run(monkeypatch, capsys, *FILES, *MODELS, *settings, f"--out={out}").splitlines()
     report = read_json(out)
     assert lines[0].split() == ["texts", "shuffled_union"]
     cells = {line.split()[0]: line.split()[1:] for line in lines[1 : 1 + len(report["scores"])]}
-    assert cells["mauve"] == [f"{report[column]['mauve']:.4g}" for column in ("scores", "shuffled_union")]
+    for name in ("mauve", "mauve_std", "mauve_lm", "mauve_lm_std"):
+        assert cells[name] == [f"{report[column][name]:.4g}" for column in ("scores", "shuffled_union")]
     assert cells["perplexity"] == [f"{report['scores']['perplexity']:.4g}", "-"]
-    assert report["settings"]["mauve"] == {
-        "n": 40,
-        "buckets": 4,
-        "scaling": 4,
-        "seeds": 2,
-        "union_seed": 3,
-        "model": "sentences",
-        "sha256": file_sha256(folder / "sentences" / "model.safetensors"),
-        "dimension": 8,
-    }
+    for name, scaling, model, dimension in (("mauve", 4, "sentences", 8), ("mauve_lm", 3, "judge", 16)):
+        assert report["settings"][name] == {
+            "n": 40,
+            "buckets": 4,
+            "scaling": scaling,
+            "seeds": 2,
+            "union_seed": 3,
+            "model": model,
+            "sha256": file_sha256(folder / model / "model.safetensors"),
+            "dimension": dimension,
+        }
     assert report["settings"]["perplexity"]["model"] == "judge"
     assert report["files"]["texts"] == {
         "file": "generated.txt",
@@ -127,14 +134,40 @@ def test_the_table_shows_the_control_beside_mauve_and_the_settings_below(
         "texts": 40,
         "used": 40,
     }
-    assert any(line.startswith("mauve: n 40, buckets 4, scaling 4.0, seeds 2, union_seed 3, model sentences") for line in lines)
+    for start in ("mauve: n 40, buckets 4, scaling 4.0, seeds 2, union_seed 3, model sentences", "mauve_lm: n 40, buckets 4"):
+        assert any(line.startswith(start) for line in lines)
+
+
+def test_the_control_of_each_mauve_is_that_of_its_features(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    report = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES, *MODELS, "--seeds=2", "--seed=3")
+    features = {
+        "mauve": FeatureModel.load(CPU, folder / "sentences").features(TEXTS[:80]),
+        "mauve_lm": LanguageModel.load(folder / "judge", CPU).features(TEXTS[:80], 32),
+    }
+    for name, scaling in (("mauve", 8), ("mauve_lm", 5)):
+        expected = mauve_score(*shuffled_halves(features[name], 3), scaling, 2)
+        assert [report["shuffled_union"][name], report["shuffled_union"][f"{name}_std"]] == [*expected]
+
+
+def test_each_scaling_is_that_of_its_own_mauve(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plain, sentence, model = (
+        report_of(monkeypatch, capsys, tmp_path / f"{number}.json", *FILES, *MODELS, "--seeds=1", *option)["scores"]
+        for number, option in enumerate([(), ("--scaling=2",), ("--language-model-scaling=2",)])
+    )
+    assert {name for name in plain if sentence[name] != plain[name]} == {"mauve"}
+    assert {name for name in plain if model[name] != plain[name]} == {"mauve_lm"}
 
 
 def test_only_metrics_whose_inputs_are_given_are_scored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     report = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES, MODELS[0])
-    assert not {"memorization", "perplexity"} & set(report["scores"])
+    assert not {"memorization", "perplexity", "mauve_lm"} & set(report["scores"])
+    assert set(report["shuffled_union"]) == {"mauve", "mauve_std"}
     assert set(report["settings"]) == {"mauve"}
     assert set(report["files"]) == {"texts", "references"}
 
@@ -195,6 +228,8 @@ def test_a_draw_takes_each_text_once_and_the_training_texts_are_all_kept(
         (("--count=0",), "--count 0: it should be greater than 0"),
         (("--seeds=-1",), "--seeds -1: it should be greater than 0"),
         (("--scaling=nan",), "--scaling nan: it should be greater than 0"),
+        ((MODELS[1], "--language-model-scaling=0"), "--language-model-scaling 0.0: it should be greater than 0"),
+        (("--language-model-scaling=5",), "--language-model-scaling is for MAUVE on the features of --language-model, which is"),
         (("--texts=nowhere.txt",), "there is no file nowhere.txt"),
         (("--texts=sentences",), "there is no file sentences"),
         (("--language-model=sentences",), "sentences holds no language model"),

@@ -110,7 +110,8 @@ def test_every_score_has_beside_it_what_it_needs_to_be_read(project: Path) -> No
         assert "clustering_std" in row[metric]
     settings = record["settings"]
     assert settings["num_samples"] == NUM_SAMPLES
-    assert settings["eval_seeds"] == [42]
+    assert settings["eval_seeds"] == record["sampling"]["eval_seeds"] == [42]
+    assert settings["fingerprint"] == json.loads((project / "data" / "prepared" / "statistics.json").read_text())["fingerprint"]
     for judge in (settings["perplexity"], *settings["mauve"].values()):
         assert re.fullmatch("[0-9a-f]{64}", judge["sha256"])
     assert {kind: each["scaling"] for kind, each in settings["mauve"].items()} == {"sentence": 8, "language_model": 5}
@@ -130,7 +131,7 @@ def test_the_test_split_is_read_by_no_stage_after_it_was_made(project: Path) -> 
     contents = hidden.read_bytes()
     hidden.write_text("not a row\n")
     try:
-        assert run(project, "prepare_references", "evaluate_samples", "evaluate_training", "report").returncode == 0
+        assert run(project, *list(STAGES)[list(STAGES).index("prepare_data") + 1 :]).returncode == 0
     finally:
         hidden.write_bytes(contents)
 

@@ -144,7 +144,5 @@ def pooled(folder: Path, pooling: str, normalised: bool, text: str) -> np.ndarra
 
 
 def test_a_folder_without_a_sentence_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"holds no sentence-transformers model \(no modules\.json\); name one in fetch_pretrained"
-    ):
+    with pytest.raises(InputError, match=r"holds no sentence-transformers model \(no modules\.json\); name one in fetch_judges"):
         FeatureModel.load(CPU, tmp_path)

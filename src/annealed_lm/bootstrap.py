@@ -1,9 +1,11 @@
 """Confidence intervals of the metrics of a set of texts, by resampling its texts (Efron & Tibshirani 1993, chapter 13).
 
-The intervals are centred: estimate + quantiles of (replicate - mean of the replicates). An interval tells how much other texts
-of the same model would differ, and nothing of another training run.
+The bootstrap intervals are centred: estimate + quantiles of (replicate - mean of the replicates). An interval tells how much
+other texts of the same model would differ, and nothing of another training run.
 """
 
+import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from annealed_lm.ngrams import Counts, TokenisedTexts
 
-Floats = npt.NDArray[np.float64]
+Replicates = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 
@@ -28,7 +30,7 @@ def resample_weights(texts: int, samples: int, seed: int) -> Counts:
     return np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), size=samples)
 
 
-def ratio_replicates(weights: Counts, numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Floats:
+def ratio_replicates(weights: Counts, numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Replicates:
     """sum(numerators) / sum(denominators) over the texts of each draw, [samples]; 0 where the denominator is 0.
 
     Args:
@@ -40,7 +42,7 @@ def ratio_replicates(weights: Counts, numerators: npt.ArrayLike, denominators: n
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
-def diversity_replicates(weights: Counts, texts: TokenisedTexts) -> Floats:
+def diversity_replicates(weights: Counts, texts: TokenisedTexts) -> Replicates:
     """Replicates of the diversity, [samples], around 0, through its jackknife: each text's influence, added up over the draw.
 
     Drawing n-grams again and counting the unique ones does not work: a text that is drawn twice repeats all its own n-grams, so
@@ -49,11 +51,11 @@ def diversity_replicates(weights: Counts, texts: TokenisedTexts) -> Floats:
     """
     without = diversity_without_each(texts)
     influences = (without.mean() - without) * (len(without) - 1) / len(without)
-    replicates: Floats = (weights - 1) @ influences
+    replicates: Replicates = (weights - 1) @ influences
     return replicates
 
 
-def diversity_without_each(texts: TokenisedTexts) -> Floats:
+def diversity_without_each(texts: TokenisedTexts) -> Replicates:
     """The product over n = 2, 3, 4 of unique / total n-grams of all texts but one, for each, [n]; 1 without n-grams."""
     count = len(texts.texts)
     product = np.ones(count)
@@ -68,7 +70,16 @@ def diversity_without_each(texts: TokenisedTexts) -> Floats:
     return product
 
 
-def interval(estimate: float, replicates: Floats) -> Interval:
+def wilson_interval(share: float, texts: int) -> Interval:
+    """The interval of a share of `texts` texts (Wilson 1927). Resampling 0 or all of them would give one without width."""
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    scale = 1 + z**2 / texts
+    centre = (share + z**2 / (2 * texts)) / scale
+    half = z * math.sqrt(share * (1 - share) / texts + z**2 / (4 * texts**2)) / scale
+    return Interval(max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0))  # despite rounding
+
+
+def interval(estimate: float, replicates: Replicates) -> Interval:
     """The centred bootstrap interval of `estimate`."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(replicates - replicates.mean(), [tail, 1 - tail])

@@ -83,6 +83,9 @@ def settings_from(section: Section, settings: type[Settings], **others: Any) -> 
 class FetchPretrained(Section):
     autoencoder_name: str | None
     autoencoder_revision: Revision | None
+
+
+class FetchJudges(Section):
     language_model_name: str | None
     language_model_revision: Revision | None
     feature_model_name: str | None
@@ -148,6 +151,8 @@ class TrainLanguageModel(Section):
     @model_validator(mode="after")
     def sizes_fit(self) -> "TrainLanguageModel":
         require_room_for_bytes(self.tokenizer, self.vocab_size)
+        if self.baseline_seed == self.seed:
+            raise contradiction(f"baseline_seed = {self.baseline_seed} is the judge's own seed: the baseline would be the judge")
         return require_divisible(self, "d_model", "heads")
 
 
@@ -173,7 +178,7 @@ class TrainDiffusion(Section):
     normalize_latent: bool
     scale_shift: bool
     class_conditional: bool
-    class_unconditional_prob: Share
+    class_unconditional_prob: OpenShare
     tx_dim: Annotated[int, Field(gt=0, multiple_of=2)]  # the embedding of t is half sines, half cosines
     tx_depth: PositiveInt
     tx_heads: PositiveInt
@@ -226,6 +231,7 @@ class Config(Section):
     dataset_name: DatasetName
     trackers: Annotated[list[Tracker], AfterValidator(without_repeats)]
     fetch_pretrained: FetchPretrained
+    fetch_judges: FetchJudges
     prepare_data: PrepareData
     train_autoencoder: TrainAutoencoder
     encode_latents: EncodeLatents
@@ -252,6 +258,12 @@ class Config(Section):
         if not conditional and weight != 1:
             raise contradiction(
                 f"sample_texts.guidance_weight = {weight:g} needs train_diffusion.class_conditional: true, else it should be 1"
+            )
+        withheld = self.train_diffusion.class_unconditional_prob
+        if weight != 1 and withheld == 0:
+            raise contradiction(
+                f"sample_texts.guidance_weight = {weight:g} compares with the unconditional model, which "
+                "train_diffusion.class_unconditional_prob = 0 never trains: it should be more than 0"
             )
         return self
 

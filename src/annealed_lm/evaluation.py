@@ -1,19 +1,27 @@
 """The metrics of sets of texts, with what each number needs beside it to be read.
 
 A score is an entry of: value (the mean over the sets, one a sampling seed), std (over the sets, where there are several), low and
-high (bootstrap confidence interval over texts), clustering_std (of MAUVE, over its clusterings) and real (of MAUVE: what real
-training texts score at the same n, its ceiling).
+high (confidence interval over texts: bootstrap, or Wilson's of a share), clustering_std (of MAUVE, over its clusterings) and real
+(of MAUVE: what real training texts score at the same n, its ceiling).
 """
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from annealed_lm.bootstrap import Floats, diversity_replicates, interval, ratio_replicates, resample_weights
+from annealed_lm.bootstrap import (
+    Replicates,
+    diversity_replicates,
+    interval,
+    ratio_replicates,
+    resample_weights,
+    wilson_interval,
+)
 from annealed_lm.errors import InputError
 from annealed_lm.feature_sets import Features
+from annealed_lm.judges import Judges
 from annealed_lm.language_model import LanguageModel, TextLikelihoods
 from annealed_lm.mauve_metric import SMALLEST_SET, mauve_score
 from annealed_lm.ngrams import TokenisedTexts, tokenise
@@ -30,6 +38,8 @@ RECOGNISERS: dict[str, Callable[[str], str | None]] = {"restaurants": label_of}
 """By corpus: the label that a text states, None if it is not of the corpus's language. Only an embedded grammar can tell."""
 MAUVE_NAMES = {"sentence": "mauve", "language_model": "mauve_lm"}
 """Kind of features -> first part of the metric's name; the set that texts are compared with is the last."""
+SHARES = ("grammatical", "has_label")
+"""Metrics that are a share of the texts."""
 SCORING_BATCH_SIZE = 32
 
 
@@ -40,14 +50,18 @@ class SetScores:
     Attributes:
         values: by metric.
         clustering_std: of each MAUVE.
-        replicates: of the metrics that have confidence intervals, [bootstrap_samples] each.
+        replicates: of the metrics that have bootstrap intervals, [bootstrap_samples] each.
         likelihoods: of each text.
     """
 
     values: Row
     clustering_std: Row
-    replicates: Mapping[str, Floats]
+    replicates: Mapping[str, Replicates]
     likelihoods: TextLikelihoods
+
+    @property
+    def texts(self) -> int:
+        return len(self.likelihoods.nll)
 
 
 def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, references: References) -> dict[str, list[bool]]:
@@ -85,12 +99,11 @@ def likelihood_values(likelihoods: TextLikelihoods) -> Row:
 
 
 def replicates(
-    flags: Mapping[str, Sequence[bool]],
     likelihoods: TextLikelihoods,
     texts: TokenisedTexts,
     references: References,
     seed: int,
-) -> dict[str, Floats]:
+) -> dict[str, Replicates]:
     """Bootstrap replicates of the metrics that have intervals, by name."""
     count = len(texts.texts)
     weights = resample_weights(count, references.settings.bootstrap_samples, seed)
@@ -99,7 +112,6 @@ def replicates(
     fourgrams, text_of_fourgram = texts.ngrams(4)
     seen = text_of_fourgram[np.isin(fourgrams, references.training.fourgrams)]
     return {
-        **{name: ratio_replicates(weights, values, np.ones(count)) for name, values in flags.items()},
         "perplexity": ratio_replicates(weights, perplexities, judged),
         "perplexity_corpus": np.exp(ratio_replicates(weights, likelihoods.nll, likelihoods.tokens)),
         "diversity": diversity_replicates(weights, texts),
@@ -131,14 +143,34 @@ def score_texts(
         InputError: there are more or fewer texts than a reference set holds, or the language model is not the references' one.
     """
     require_comparable(texts, references, language_model)
-    flags = recognised(texts, labels, references)
     likelihoods = language_model.likelihoods(texts, SCORING_BATCH_SIZE)
+    mauve = mauve_row(features, references, references.sets if compared_with is None else compared_with)
+    return score_words(texts, labels, likelihoods, mauve, references, seed)
+
+
+def score_alone(
+    texts: Sequence[str], references: References, judges: Judges, *, labels: Sequence[str | None] | None = None, seed: int = 0
+) -> SetScores:
+    """`score_texts` of one set whose features are not at hand."""
+    features = judges.features_of_sets({"texts": texts})["texts"]
+    return score_texts(texts, features, references, judges.language_model, labels=labels, seed=seed)
+
+
+def score_words(
+    texts: Sequence[str],
+    labels: Sequence[str | None] | None,
+    likelihoods: TextLikelihoods,
+    mauve: tuple[Row, Row],
+    references: References,
+    seed: int,
+) -> SetScores:
+    """What the words of `texts` tell, joined with the MAUVEs (values and deviations) and likelihoods already at hand."""
+    flags = recognised(texts, labels, references)
     tokenised = tokenise(texts)
     values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
-    mauve, deviations = mauve_row(features, references, references.sets if compared_with is None else compared_with)
-    values |= mauve | text_metrics(tokenised, references.training)
-    drawn = replicates(flags, likelihoods, tokenised, references, seed)
-    return SetScores(values, deviations, {name: drawn[name] for name in drawn if name in values}, likelihoods)
+    values |= mauve[0] | text_metrics(tokenised, references.training)
+    drawn = replicates(likelihoods, tokenised, references, seed)
+    return SetScores(values, mauve[1], {name: drawn[name] for name in drawn if name in values}, likelihoods)
 
 
 def require_comparable(texts: Sequence[str], references: References, language_model: LanguageModel) -> None:
@@ -170,6 +202,8 @@ def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow
         entry = {"value": statistics.fmean(values)}
         if len(values) > 1:
             entry["std"] = statistics.stdev(values)
+        if metric in SHARES:
+            entry |= wilson_interval(entry["value"], sum(each.texts for each in sets))._asdict()
         if all(metric in each.replicates for each in sets):
             mean_replicates = np.mean([each.replicates[metric] for each in sets], axis=0)
             entry |= interval(entry["value"], mean_replicates)._asdict()
@@ -186,47 +220,38 @@ def score_by_label(
     features: FeaturesByKind,
     references: References,
     likelihoods: TextLikelihoods,
-) -> dict[str, Row]:
-    """The metrics of the texts of each label, MAUVE against as many training texts of that label (`mauve_texts`, the smaller of
-    both numbers; none below `SMALLEST_SET`)."""
-    rows = {}
+) -> dict[str, SetScores]:
+    """Scores of the texts of each label, all of them, and MAUVE of the first `label_texts` of them against as many training texts
+    of that label; no MAUVE where one of the two has fewer."""
+    scores = {}
     for label in sorted(set(labels)):
         chosen = [i for i, each in enumerate(labels) if each == label]
         of_label = [texts[i] for i in chosen]
-        flags = recognised(of_label, [label] * len(chosen), references)
-        row: Row = {"texts": len(chosen)} | {name: sum(each) / len(each) for name, each in flags.items()}
-        row |= likelihood_values(TextLikelihoods(likelihoods.nll[chosen], likelihoods.tokens[chosen]))
-        row |= label_mauve(label, chosen, features, references)
-        rows[label] = row | text_metrics(tokenise(of_label), references.training)
-    return rows
+        part = TextLikelihoods(likelihoods.nll[chosen], likelihoods.tokens[chosen])
+        mauve = label_mauve(label, chosen, features, references)
+        each = score_words(of_label, [label] * len(chosen), part, mauve, references, seed=0)
+        scores[label] = replace(each, values={"texts": len(chosen)} | each.values)
+    return scores
 
 
-def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> Row:
+def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> tuple[Row, Row]:
+    size = references.settings.label_texts
     real = [i for i, each in enumerate(references.train_labels) if each == label]
-    size = min(len(chosen), len(real))
-    if size < SMALLEST_SET:
-        return {}
-    row: Row = {"mauve_texts": size}
-    for kind, tested in features.items():
-        score = mauve_score(
-            tested[chosen[:size]],
-            references.features[kind]["train"][real[:size]],
-            references.settings.mauve[kind]["scaling"],
-            references.settings.mauve_seeds,
-        )
-        row[f"{MAUVE_NAMES[kind]}_train"] = score.mean
-    return row
+    if size < SMALLEST_SET or len(chosen) < size or len(real) < size:
+        return {}, {}
+    tested = {kind: each[chosen[:size]] for kind, each in features.items()}
+    same_label = {kind: {"train": sets["train"][real[:size]]} for kind, sets in references.features.items()}
+    return mauve_row(tested, replace(references, features=same_label), ["train"])
 
 
-def mean_rows(rows: Sequence[Mapping[str, Row]]) -> dict[str, Row]:
-    """By label, the mean of each metric over the sets that have it."""
-    labels = sorted({label for row in rows for label in row})
-    result = {}
-    for label in labels:
-        sets = [row[label] for row in rows if label in row]
-        metrics = dict.fromkeys(metric for each in sets for metric in each)
-        result[label] = {metric: statistics.fmean(each[metric] for each in sets if metric in each) for metric in metrics}
-    return result
+def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str, Mapping[str, float]]) -> dict[str, ScoredRow]:
+    """`summarise` for each label, over the sets that have texts of it.
+
+    Args:
+        real: by label, values of real training texts.
+    """
+    labels = sorted({label for each in sets for label in each})
+    return {label: summarise([each[label] for each in sets if label in each], real.get(label, {})) for label in labels}
 
 
 def values_of(row: ScoredRow) -> Row:

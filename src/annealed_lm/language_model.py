@@ -30,6 +30,8 @@ from annealed_lm.seeds import derive_seed
 
 JUDGE, BASELINE = "judge", "baseline"
 """Folders of the two language models that are trained here."""
+FEATURES_MAX_TOKENS = 256
+"""Of a text, for its features; the rest is cut, as the thesis does."""
 FEATURES_BATCH_SIZE = 32
 """Texts that features are computed of at once, where nothing else is said: it changes no feature beyond rounding."""
 
@@ -175,7 +177,7 @@ class LanguageModel:
             states[batch] = hidden[torch.arange(len(ids), device=hidden.device), mask.sum(1) - 1].float().cpu().numpy()
         return states
 
-    def features(self, texts: Sequence[str], batch_size: int, max_tokens: int = 256) -> Features:
+    def features(self, texts: Sequence[str], batch_size: int, max_tokens: int = FEATURES_MAX_TOKENS) -> Features:
         """Features of MAUVE (Pillutla et al. 2021, arXiv 2102.01454) [n, d]: the last hidden state, after the final norm, at the
         last token of the text cut to `max_tokens` and to the model's positions; an empty text is its start token alone.
 
@@ -184,7 +186,7 @@ class LanguageModel:
         return features_of_texts(texts, lambda distinct: self.last_states(distinct, batch_size, max_tokens))
 
     def features_of_sets(
-        self, sets: Mapping[str, Sequence[str]], batch_size: int = FEATURES_BATCH_SIZE, max_tokens: int = 256
+        self, sets: Mapping[str, Sequence[str]], batch_size: int = FEATURES_BATCH_SIZE, max_tokens: int = FEATURES_MAX_TOKENS
     ) -> dict[str, Features]:
         """`features` of several sets by name, those that share texts together."""
         return features_of_sets(sets, lambda distinct: self.last_states(distinct, batch_size, max_tokens))

@@ -1,6 +1,6 @@
 """Keep the model libraries off the network. Import it before them: they read these settings when they are imported.
 
-Only the stage fetch_pretrained may go online; every other stage reads local folders.
+Only the stages fetch_* may go online; every other stage reads local folders.
 """
 
 import os

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from annealed_lm.files import atomic_path
 
@@ -37,7 +38,7 @@ def training_figure(training: Columns, validation: Columns) -> Figure:
     return figure
 
 
-def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[str, float]]) -> Figure:
+def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     """Metrics of the sampled texts along the training, one panel each, with the level of other sets of texts as lines across.
 
     Args:
@@ -54,6 +55,9 @@ def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[s
         axes.set_ylabel(metric)
         if metric.startswith("perplexity"):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
+    panels[0].set_title(title, fontsize=10)
     panels[-1].set_xlabel("step")
     name_lines(figure)
     return figure

@@ -247,7 +247,7 @@ def require_weight_parts(choice: ModelChoice, folder: Path) -> None:
 def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Sequence[Path], target: Path) -> None:
     """Write each pretrained model to `target`/<kind> and what they are to `target`/source.json; no name, no model.
 
-    All or nothing: if one cannot be had, `target` stays as it was.
+    All or nothing: if one cannot be had, nothing is written.
 
     Args:
         models: by kind, a key of `KINDS`, its name and revision: a local folder, absolute or below one of `roots`, without a

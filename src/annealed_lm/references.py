@@ -49,8 +49,11 @@ class EvaluationSettings:
 
     Attributes:
         dataset_name: of the corpus, which decides whether there is a recogniser.
+        fingerprint: of the prepared texts.
+        reference_seed: of the choice of reference texts.
         held_out: the split that stands for unseen texts, "valid" or "test".
         num_samples: texts of every set.
+        label_texts: texts a side of MAUVE by label, the same for every label and set; 0 without labels.
         mauve: by kind of features ("sentence", "language_model"): name of the model, sha256 of its weights, dimension, scaling.
         mauve_seeds: clusterings over which each MAUVE is averaged.
         mauve_buckets: clusters of each.
@@ -59,8 +62,11 @@ class EvaluationSettings:
     """
 
     dataset_name: str
+    fingerprint: str
+    reference_seed: int
     held_out: str
     num_samples: int
+    label_texts: int
     mauve: Mapping[str, Mapping[str, Any]]
     mauve_seeds: int
     mauve_buckets: int

@@ -15,6 +15,7 @@ SHOWN_METRICS = (
     "mauve_train",
     "mauve_valid",
     "mauve_test",
+    "mauve_lm_train",
     "diversity",
     "distinct",
     "seen_trigrams",
@@ -33,12 +34,10 @@ def compare_T_schedules(
 
 
 def cell(entry: Mapping[str, float]) -> str:
-    """A value with its deviation over the sampling seeds, or else its interval over texts, or of MAUVE its deviation over the
-    clusterings; alone if it has none of these."""
+    """A value with its deviation over the sampling seeds, or else its interval over texts, if it has either."""
     value = f"{entry['value']:.4g}"
-    deviation = entry.get("std", entry.get("clustering_std"))
-    if deviation is not None:
-        return f"{value} ± {deviation:.2g}"
+    if "std" in entry:
+        return f"{value} ± {entry['std']:.2g}"
     return f"{value} [{entry['low']:.4g}, {entry['high']:.4g}]" if "low" in entry else value
 
 
@@ -48,6 +47,20 @@ def bare_values(scores: Mapping[str, Any]) -> dict[str, Any]:
         name: (each["value"] if "value" in each else bare_values(each)) if isinstance(each, Mapping) else each
         for name, each in scores.items()
     }
+
+
+def evaluation_record(settings: Mapping[str, Any], scores: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of the samples of a model: the settings of their scores and of their sampling, the scores by strategy and
+    (where texts were asked to have labels) by label, and those of the reference sets.
+
+    Args:
+        settings: of the references.
+        scores: as the stage evaluate_samples writes them.
+        rows: of the references.
+    """
+    by_label = {"by_label": scores["by_label"]} if scores["by_label"] else {}
+    settings = {**settings, "eval_seeds": scores["sampling"]["eval_seeds"]}
+    return {"settings": settings, "sampling": scores["sampling"], "samples": scores["strategies"], **by_label, "references": rows}
 
 
 def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +79,7 @@ def summary(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Sets of texts as lines, the metrics to look at first as columns, a dash where a set has no such metric."""
     shown = [metric for metric in SHOWN_METRICS if any(metric in row for row in rows.values())]
     width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{metric:>14}" for metric in shown)]
+    lines = [" " * width + "".join(f"{metric:>16}" for metric in shown)]
     for name, row in rows.items():
-        lines.append(f"{name:{width}}" + "".join(f"{row[metric]:14.3f}" if metric in row else f"{'-':>14}" for metric in shown))
+        lines.append(f"{name:{width}}" + "".join(f"{row[metric]:16.3f}" if metric in row else f"{'-':>16}" for metric in shown))
     return "\n".join(lines)

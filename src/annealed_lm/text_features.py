@@ -55,7 +55,7 @@ class FeatureModel:
         if not (folder / "modules.json").exists():
             raise InputError(
                 f"{folder} holds no sentence-transformers model (no modules.json); name one in "
-                "fetch_pretrained.feature_model_name and run fetch_pretrained"
+                "fetch_judges.feature_model_name and run fetch_judges"
             )
         from sentence_transformers import SentenceTransformer  # takes seconds: only where features are wanted
 
