@@ -4,7 +4,6 @@ One line a check; exit status 1 if one of them found something.
 """
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -12,15 +11,10 @@ from pathlib import Path
 
 from annealed_lm.config import load_config
 from annealed_lm.errors import InputError
+from annealed_lm.experiments import git
 
 NEEDED_DISK_GB = 2
 PLACEHOLDER = "annealed_lm@localhost"  # set by `make run` where git has no identity
-
-
-def git(*arguments: str) -> str:
-    """What git prints, and nothing where it fails."""
-    run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return run.stdout.strip() if run.returncode == 0 else ""
 
 
 def check_params() -> str | None:
@@ -55,7 +49,7 @@ def check_branch() -> str | None:
 
 
 def check_untracked_code() -> str | None:
-    files = git("ls-files", "--others", "--exclude-standard", "--", "*.py").splitlines()
+    files = (git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
     return f"queued experiments will not see {', '.join(files)}: git add them" if files else None
 
 

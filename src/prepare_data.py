@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from annealed_lm.config import load_config
+from annealed_lm.config import load_config, settings_from
 from annealed_lm.corpora import SPLITS, Preparation, prepare_corpus
 from annealed_lm.errors import one_sentence_errors
 from annealed_lm.files import atomic_path, write_json, write_jsonl
@@ -18,16 +18,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    preparation = Preparation(
-        seed=config.prepare_data.seed,
-        split=config.prepare_data.split,
-        train_texts=config.prepare_data.train_texts,
-        valid_texts=config.prepare_data.valid_texts,
-        test_texts=config.prepare_data.test_texts,
-        max_words=config.prepare_data.max_words,
-        duplicates=config.prepare_data.duplicates,
-        other_scripts=config.prepare_data.other_scripts,
-    )
+    preparation = settings_from(config.prepare_data, Preparation)
     splits, statistics = prepare_corpus(config.dataset_name, args.corpus, preparation)
     with atomic_path(args.out) as partial:
         partial.mkdir()

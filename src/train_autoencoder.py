@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BartForConditionalGeneration
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining, train_autoencoder
 from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
-from annealed_lm.config import TrainAutoencoder, load_config
+from annealed_lm.config import TrainAutoencoder, load_config, settings_from
 from annealed_lm.devices import default_device
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.files import read_json, read_texts
@@ -23,15 +23,7 @@ from annealed_lm.tokenizer import tokenize, train_tokenizer
 def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:
     """The autoencoder before training: a new BART for these texts, or the pretrained one, frozen."""
     frozen = section.initialisation == "pretrained"
-    settings = LatentSettings(
-        latent_layout=section.latent_layout,
-        num_latents=section.num_latents,
-        latent_dim=section.latent_dim,
-        max_tokens=section.max_tokens,
-        resampler_layers=section.resampler_layers,
-        reconstruction_layers=section.reconstruction_layers,
-        frozen_states=frozen and section.latent_layout == "per_token",
-    )
+    settings = settings_from(section, LatentSettings, frozen_states=frozen and section.latent_layout == "per_token")
     torch.manual_seed(derive_seed(section.seed, "weights"))
     if not frozen:
         tokenizer = train_tokenizer(texts, section.tokenizer, section.vocab_size, section.max_tokens)
@@ -65,18 +57,8 @@ def main() -> None:
         key = training_key(section.model_dump(), inputs=[args.texts, args.pretrained], code=[Path(__file__).parent])
         store = CheckpointStore(resume_folder(args.resume) / key)
         ids = tokenize(autoencoder.tokenizer, texts, section.max_tokens)
-        training = AutoencoderTraining(
-            seed=section.seed,
-            token_dropout=section.token_dropout,
-            latent_noise=section.latent_noise,
-            num_train_steps=section.num_train_steps,
-            batch_size=section.batch_size,
-            learning_rate=section.learning_rate,
-            lr_warmup_steps=section.lr_warmup_steps,
-            weight_decay=section.weight_decay,
-        )
         with store.held():
-            train_autoencoder(autoencoder, ids, training, store, device)
+            train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, device)
     report = reconstruction_report(autoencoder.to(device).eval(), read_texts(args.texts / "valid.jsonl"), section.seed)
     autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"], report)
     if autoencoder.bottleneck is not None:
