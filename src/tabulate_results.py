@@ -1,7 +1,7 @@
 """The last commit, experiments, the baseline, real texts, control and ceiling in one Markdown table.
 
-Shares, perplexities, diversity and memorization have their 95 % interval over texts; with several sampling seeds, every number has
-its deviation over them. Neither tells how another training seed would come out.
+Shares, perplexities, diversity and memorization have their 95 % interval over texts; with several sampling seeds every number
+has its deviation over them. Neither tells how another training seed would come out.
 """
 
 import argparse
