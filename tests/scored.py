@@ -1,11 +1,11 @@
 """Small sets of texts to score: references, features, and a stand-in for the language model that judges."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from annealed_lm.evaluation import FeaturesByKind, SetScores, score_texts
+from annealed_lm.evaluation import FeaturesByKind, SetScores, score_by_label, score_texts
 from annealed_lm.language_model import LanguageModel, TextLikelihoods
 from annealed_lm.model_description import ModelDescription
 from annealed_lm.ngrams import TrainingNgrams, tokenise
@@ -18,7 +18,8 @@ SCALINGS = {"sentence": 8, "language_model": 5}
 TRAIN, VALID, OTHERS = ([restaurant.text for restaurant in split] for split in make_corpus([2 * TEXTS, TEXTS, TEXTS], seed=0))
 CHEAP, MODERATE = "Sesame is cheap, but it is not open all night.", "Sesame is reasonable, but it is not open all night."
 LIKELIHOOD_METRICS = {"perplexity", "perplexity_corpus"}
-MAUVE_TRAIN, MAUVE_VALID = {"mauve_train", "mauve_lm_train"}, {"mauve_valid", "mauve_lm_valid"}
+MAUVE_TRAIN = {"mauve_train", "mauve_lm_train"}
+MAUVE_METRICS = MAUVE_TRAIN | {"mauve_valid", "mauve_lm_valid"}
 RESAMPLED = LIKELIHOOD_METRICS | {"diversity", "memorization"}
 WITH_INTERVAL = {"grammatical", "has_label"} | RESAMPLED
 TEXT_METRICS = {
@@ -88,6 +89,15 @@ def make_references(num_samples: int = TEXTS, train_labels: Sequence[str | None]
 REFERENCES = make_references()
 
 
+def score_set(texts: list[str], features: FeaturesByKind, **options: Any) -> SetScores:
+    """Scores of as many texts as `REFERENCES` are for."""
+    return score_texts(texts, features, REFERENCES, JUDGE, **options)
+
+
 def score_few(texts: list[str], labels: list[str | None] | None = None) -> SetScores:
     """Scores of any number of texts, without MAUVE."""
     return score_texts(texts, {}, make_references(len(texts)), JUDGE, labels=labels)
+
+
+def score_labels(texts: list[str], labels: list[str], features: FeaturesByKind, references: References) -> dict[str, SetScores]:
+    return score_by_label(texts, labels, features, references, JUDGE.likelihoods(texts, 32))

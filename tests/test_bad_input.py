@@ -13,10 +13,9 @@ import pytest
 
 from annealed_lm import files
 from annealed_lm.language_model import JUDGE
-from annealed_lm.language_model_training import small_gpt2
 from annealed_lm.references import REFERENCE_ROWS
 from scored import REFERENCES
-from tiny import MAX_TOKENS, make_autoencoder, make_tokenizer, write_params, write_prepared
+from tiny import make_autoencoder, save_language_model, write_params, write_prepared
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,7 +120,7 @@ def test_references_that_another_model_judged(tmp_path: Path, monkeypatch: pytes
     references.save(tmp_path / "references")
     files.write_json(tmp_path / "references" / REFERENCE_ROWS, {})
     files.write_json(tmp_path / "judges" / "source.json", {"language_model": None, "feature_model": None})
-    small_gpt2(make_tokenizer(), 16, 1, 2, MAX_TOKENS, seed=0).save(tmp_path / "language_model" / JUDGE, {})
+    save_language_model(tmp_path / "language_model" / JUDGE)
     paths = {"samples": "samples", "references": "references", "language-model": "language_model", "judges": "judges"}
     sentence = run_stage(monkeypatch, tmp_path, "evaluate_samples", **paths, out="scores")
     assert "the references were judged by language_model (bbbbbbbbbbbb), and judge (" in sentence

@@ -8,23 +8,13 @@ from torch import Tensor, nn
 from annealed_lm.denoiser import (
     MAX_RELATIVE_DISTANCE,
     RELATIVE_POSITION_BUCKETS,
-    DenoiserSettings,
     DenoisingTransformer,
     relative_position_buckets,
     sinusoidal_embedding,
 )
+from tiny import denoiser_settings
 
-SETTINGS = DenoiserSettings(
-    latent_dim=4,
-    max_length=12,
-    tx_dim=16,
-    tx_depth=2,
-    tx_heads=2,
-    dropout=0.0,
-    scale_shift=True,
-    self_condition=True,
-    num_classes=0,
-)
+SETTINGS = denoiser_settings(max_length=12, tx_dim=16, tx_depth=2)
 BATCH, LENGTH = 3, 6
 PARTS = ("scale of attention", "shift of attention", "scale of feed-forward", "shift of feed-forward")
 

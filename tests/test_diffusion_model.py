@@ -8,18 +8,9 @@ from torch import nn
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.errors import InputError
+from tiny import denoiser_settings
 
-SETTINGS = DenoiserSettings(
-    latent_dim=4,
-    max_length=6,
-    tx_dim=8,
-    tx_depth=1,
-    tx_heads=2,
-    dropout=0.5,
-    scale_shift=True,
-    self_condition=True,
-    num_classes=0,
-)
+SETTINGS = denoiser_settings(dropout=0.5)
 PROCESS = ProcessSettings("tan", timesteps=50, tan_d=3, objective="pred_v", loss_type="l1", normalize_latent=True)
 
 

@@ -13,32 +13,16 @@ import torch
 from annealed_lm.errors import InputError
 from annealed_lm.evaluate_metrics import Mauve, Memorization, Perplexity, Repetition, TextMetric, UniqueWords, shuffled_halves
 from annealed_lm.language_model import LanguageModel
-from annealed_lm.language_model_training import small_gpt2
 from annealed_lm.mauve_metric import mauve_score
 from annealed_lm.ngrams import TrainingNgrams, tokenise
 from annealed_lm.text_features import FeatureModel
 from annealed_lm.text_metrics import text_metrics
-from tiny import CPU, MAX_TOKENS, TEXTS, make_tokenizer
+from tiny import CPU, TEXTS, make_tokenizer, save_feature_model, save_language_model
 
 TESTED, REAL = TEXTS[:60], TEXTS[60:120]
 SCALING, SEEDS, UNION_SEED = 8.0, 3, 7
 TRAINING = ["The cat sat on the mat .", "A dog ran ."]
 VOCABULARY = len(make_tokenizer())
-
-
-def save_feature_model(folder: Path) -> None:
-    """A sentence-transformers model: the mean of eight random numbers a word."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    weights = np.random.default_rng(0).standard_normal((VOCABULARY, 8)).astype(np.float32)
-    words = StaticEmbedding(make_tokenizer().backend_tokenizer, embedding_weights=weights)
-    SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder))
-
-
-def save_language_model(folder: Path) -> None:
-    """An untrained GPT-2."""
-    small_gpt2(make_tokenizer(), 16, 1, 2, MAX_TOKENS, seed=0).save(folder, {})
 
 
 @pytest.fixture(scope="module")

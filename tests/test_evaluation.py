@@ -20,8 +20,8 @@ from scored import (
     DIMENSION,
     JUDGE,
     LIKELIHOOD_METRICS,
+    MAUVE_METRICS,
     MAUVE_TRAIN,
-    MAUVE_VALID,
     MODERATE,
     OTHERS,
     REFERENCES,
@@ -34,6 +34,7 @@ from scored import (
     Judge,
     draw_features,
     score_few,
+    score_set,
 )
 
 
@@ -45,9 +46,9 @@ def of_corpus(name: str) -> References:
 
 
 def test_a_row_holds_every_metric_and_nothing_else() -> None:
-    scores = score_texts(VALID, draw_features(2), REFERENCES, JUDGE)
-    assert set(scores.values) == {"grammatical"} | LIKELIHOOD_METRICS | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
-    assert set(scores.clustering_std) == MAUVE_TRAIN | MAUVE_VALID
+    scores = score_set(VALID, draw_features(2))
+    assert set(scores.values) == {"grammatical"} | LIKELIHOOD_METRICS | MAUVE_METRICS | TEXT_METRICS
+    assert set(scores.clustering_std) == MAUVE_METRICS
     assert set(scores.replicates) == RESAMPLED
     assert scores.texts == TEXTS
     assert {len(each) for each in scores.replicates.values()} == {REFERENCES.settings.bootstrap_samples}
@@ -82,7 +83,7 @@ def test_a_text_has_its_label_if_it_states_it(
 
 def test_each_mauve_compares_the_features_of_its_kind_with_its_set() -> None:
     tested = draw_features(2)
-    scores = score_texts(VALID, tested, REFERENCES, JUDGE)
+    scores = score_set(VALID, tested)
     names = {
         ("sentence", "train"): "mauve_train",
         ("sentence", "valid"): "mauve_valid",
@@ -96,7 +97,7 @@ def test_each_mauve_compares_the_features_of_its_kind_with_its_set() -> None:
 
 
 def test_a_set_is_not_compared_with_itself() -> None:
-    scores = score_texts(VALID, draw_features(2), REFERENCES, JUDGE, compared_with=["train"])
+    scores = score_set(VALID, draw_features(2), compared_with=["train"])
     assert {name for name in scores.values if name.startswith("mauve")} == MAUVE_TRAIN
     assert set(scores.clustering_std) == MAUVE_TRAIN
 
@@ -116,9 +117,9 @@ def test_a_set_whose_features_are_not_at_hand_is_scored_alike() -> None:
     judges = Judges(JUDGE, {kind: cast(FeatureModel, Known(VALID, each)) for kind, each in features.items()})
     labels = ["cheap"] * TEXTS
     alone = score_alone(VALID, REFERENCES, judges, labels=labels, seed=3)
-    expected = score_texts(VALID, features, REFERENCES, JUDGE, labels=labels, seed=3)
+    expected = score_set(VALID, features, labels=labels, seed=3)
     assert alone.values == expected.values
-    assert {"has_label"} | MAUVE_TRAIN | MAUVE_VALID <= set(alone.values)
+    assert {"has_label"} | MAUVE_METRICS <= set(alone.values)
     assert alone.clustering_std == expected.clustering_std
     np.testing.assert_array_equal(alone.likelihoods.nll, expected.likelihoods.nll)
     for metric in RESAMPLED:
@@ -127,23 +128,23 @@ def test_a_set_whose_features_are_not_at_hand_is_scored_alike() -> None:
 
 def test_only_a_corpus_with_a_recogniser_has_grammatical_texts_and_texts_of_their_label() -> None:
     labels = ["cheap"] * TEXTS
-    with_recogniser = score_texts(VALID, draw_features(2), REFERENCES, JUDGE, labels=labels)
+    with_recogniser = score_set(VALID, draw_features(2), labels=labels)
     without = score_texts(VALID, draw_features(2), of_corpus("e2e"), JUDGE, labels=labels)
     assert set(with_recogniser.values) - set(without.values) == {"grammatical", "has_label"}
     assert recognised(VALID, labels, of_corpus("e2e")) == {}
 
 
 def test_texts_without_tokens_have_no_perplexity() -> None:
-    scores = score_texts([""] * TEXTS, draw_features(2), REFERENCES, JUDGE)
-    assert set(scores.values) == {"grammatical"} | MAUVE_TRAIN | MAUVE_VALID | TEXT_METRICS
+    scores = score_set([""] * TEXTS, draw_features(2))
+    assert set(scores.values) == {"grammatical"} | MAUVE_METRICS | TEXT_METRICS
     assert set(scores.replicates) == {"diversity", "memorization"}
     assert not set(summarise([scores], {})) & LIKELIHOOD_METRICS
 
 
 def test_real_texts_are_grammatical_and_training_texts_are_memorized() -> None:
-    second = score_texts(TRAIN[TEXTS:], draw_features(2), REFERENCES, JUDGE).values
-    held_out = score_texts(VALID, draw_features(3), REFERENCES, JUDGE, compared_with=["train"]).values
-    unlike = score_texts([""] * TEXTS, draw_features(4, shift=20), REFERENCES, JUDGE).values
+    second = score_set(TRAIN[TEXTS:], draw_features(2)).values
+    held_out = score_set(VALID, draw_features(3), compared_with=["train"]).values
+    unlike = score_set([""] * TEXTS, draw_features(4, shift=20)).values
     assert [row["grammatical"] for row in (second, held_out, unlike)] == [1, 1, 0]
     assert [second[metric] for metric in ("memorization", "verbatim_train", "seen_trigrams")] == [1, 1, 1]
     assert held_out["verbatim_train"] == 0
@@ -155,14 +156,14 @@ def test_real_texts_are_grammatical_and_training_texts_are_memorized() -> None:
 def test_sets_of_another_size_are_refused(count: int) -> None:
     expected = f"^there are {count} texts to score, but each reference set holds {TEXTS}: scores of unequal numbers of texts .*$"
     with pytest.raises(InputError, match=expected):
-        score_texts((VALID + OTHERS)[:count], draw_features(2, count=count), REFERENCES, JUDGE)
+        score_set((VALID + OTHERS)[:count], draw_features(2, count=count))
 
 
 def test_another_judge_than_that_of_the_references_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Judge, "description", ModelDescription("judge", "d" * 64, DIMENSION))
     expected = r"^the references were judged by judge \(a{12}\), not by this language model \(d{12}\); run .* prepare_references$"
     with pytest.raises(InputError, match=expected):
-        score_texts(VALID, draw_features(2), REFERENCES, JUDGE)
+        score_set(VALID, draw_features(2))
 
 
 # Bootstrap
@@ -170,7 +171,7 @@ def test_another_judge_than_that_of_the_references_is_refused(monkeypatch: pytes
 
 def test_replicates_spread_around_the_value_whose_they_are() -> None:
     mixed = [*VALID[: TEXTS // 2], *(text.lower() for text in OTHERS[: TEXTS // 2])]
-    scores = score_texts(mixed, {}, REFERENCES, JUDGE)
+    scores = score_set(mixed, {})
     assert set(scores.replicates) == RESAMPLED
     for metric, drawn in scores.replicates.items():
         middle = 0 if metric == "diversity" else scores.values[metric]  # that of the diversity is around 0
@@ -179,7 +180,7 @@ def test_replicates_spread_around_the_value_whose_they_are() -> None:
 
 
 def test_the_seed_of_the_resampling_changes_replicates_and_no_value() -> None:
-    one, same, other = (score_texts(VALID, {}, REFERENCES, JUDGE, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (score_set(VALID, {}, seed=seed) for seed in (0, 0, 1))
     assert one.values == same.values == other.values
     for metric in RESAMPLED:
         assert np.array_equal(one.replicates[metric], same.replicates[metric])

@@ -9,19 +9,16 @@ import pytest
 
 from annealed_lm import evaluation
 from annealed_lm.bootstrap import wilson_interval
-from annealed_lm.evaluation import SHARES, FeaturesByKind, SetScores, score_by_label, score_texts, summarise, summarise_labels
+from annealed_lm.evaluation import SHARES, SetScores, summarise, summarise_labels
 from annealed_lm.feature_sets import Features
 from annealed_lm.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
-from annealed_lm.references import References
 from scored import (
     CHEAP,
-    JUDGE,
     LIKELIHOOD_METRICS,
+    MAUVE_METRICS,
     MAUVE_TRAIN,
-    MAUVE_VALID,
     MODERATE,
     OTHERS,
-    REFERENCES,
     RESAMPLED,
     SCALINGS,
     TEXTS,
@@ -30,6 +27,8 @@ from scored import (
     draw_features,
     make_references,
     score_few,
+    score_labels,
+    score_set,
 )
 
 REAL = {
@@ -46,10 +45,7 @@ REAL = {
 def sets() -> list[SetScores]:
     """Scores of two sets of texts, of which 30 and 20 are grammatical."""
     texts = ([*VALID[:30], *(text.lower() for text in OTHERS[:10])], [*OTHERS[:20], *(text.lower() for text in VALID[:20])])
-    return [
-        score_texts(each, draw_features(number), REFERENCES, JUDGE, labels=["cheap"] * TEXTS, seed=number)
-        for number, each in enumerate(texts)
-    ]
+    return [score_set(each, draw_features(number), labels=["cheap"] * TEXTS, seed=number) for number, each in enumerate(texts)]
 
 
 def test_the_value_is_the_mean_over_the_sets_and_std_their_deviation(sets: list[SetScores]) -> None:
@@ -73,9 +69,9 @@ def test_the_score_of_real_texts_and_the_deviation_over_clusterings_stand_beside
     sets: list[SetScores], count: int
 ) -> None:
     row = summarise(sets[:count], REAL)
-    assert {metric for metric, entry in row.items() if "real" in entry} == MAUVE_TRAIN | MAUVE_VALID
-    assert {metric for metric, entry in row.items() if "clustering_std" in entry} == MAUVE_TRAIN | MAUVE_VALID
-    for metric in MAUVE_TRAIN | MAUVE_VALID:
+    assert {metric for metric, entry in row.items() if "real" in entry} == MAUVE_METRICS
+    assert {metric for metric, entry in row.items() if "clustering_std" in entry} == MAUVE_METRICS
+    for metric in MAUVE_METRICS:
         assert row[metric]["real"] == REAL[metric]
         deviations = [each.clustering_std[metric] for each in sets[:count]]
         assert row[metric]["clustering_std"] == pytest.approx(np.mean(deviations))
@@ -108,21 +104,17 @@ def test_the_interval_of_a_share_is_that_of_so_many_texts_as_all_sets_hold(sets:
 
 
 def test_a_share_that_all_texts_have_has_an_interval_with_width() -> None:
-    entry = summarise([score_texts(VALID, {}, REFERENCES, JUDGE)], {})["grammatical"]
+    entry = summarise([score_set(VALID, {})], {})["grammatical"]
     assert entry == pytest.approx({"value": 1, "low": TEXTS / (TEXTS + 1.959964**2), "high": 1})
 
 
 def test_a_metric_that_a_set_lacks_is_left_out(sets: list[SetScores]) -> None:
-    empty = score_texts([""] * TEXTS, draw_features(2), REFERENCES, JUDGE, labels=["cheap"] * TEXTS)
+    empty = score_set([""] * TEXTS, draw_features(2), labels=["cheap"] * TEXTS)
     for both in ([sets[0], empty], [empty, sets[0]]):
         assert set(summarise(both, REAL)) == set(sets[0].values) - LIKELIHOOD_METRICS
 
 
 # By label
-
-
-def score_labels(texts: list[str], labels: list[str], features: FeaturesByKind, references: References) -> dict[str, SetScores]:
-    return score_by_label(texts, labels, features, references, JUDGE.likelihoods(texts, 32))
 
 
 def test_metrics_of_a_label_are_those_of_its_texts() -> None:

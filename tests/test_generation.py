@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from annealed_lm.autoencoder import Autoencoder
 from annealed_lm.decoding import STRATEGIES, DecodingSettings
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.errors import InputError
 from annealed_lm.generation import Outline, SamplingSettings, TextSampler, text_rows
 from annealed_lm.latents import LatentSet, LatentStatistics
-from tiny import CPU, LATENT_DIM, make_autoencoder
+from tiny import CPU, LATENT_DIM, make_autoencoder, make_diffusion_model
 
 LENGTHS_BY_LABEL = {"cheap": (2, 3), "expensive": (4,), "moderate": (5, 6)}
 """Vectors of the training texts of each label, so that a length tells the label."""
@@ -40,26 +36,6 @@ def make_latents(folder: Path) -> None:
     LatentStatistics.of(train, per_position=False).save(folder)
 
 
-def make_model(labels: tuple[str, ...], normalize_latent: bool) -> DiffusionModel:
-    """An untrained network; without labels, it is unconditional."""
-    torch.manual_seed(0)
-    settings = DenoiserSettings(
-        latent_dim=LATENT_DIM,
-        max_length=6,
-        tx_dim=8,
-        tx_depth=1,
-        tx_heads=2,
-        dropout=0.0,
-        scale_shift=True,
-        self_condition=True,
-        num_classes=len(labels),
-    )
-    denoiser = DenoisingTransformer(settings).eval()
-    for parameter in denoiser.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent), labels)
-
-
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latents")
@@ -75,7 +51,7 @@ def autoencoder() -> Autoencoder:
 @pytest.fixture(scope="module")
 def make_sampler(latents: Path, autoencoder: Autoencoder) -> MakeSampler:
     def make(labels: tuple[str, ...] = LABELS, normalize_latent: bool = True) -> TextSampler:
-        return TextSampler(make_model(labels, normalize_latent), latents, autoencoder, CPU)
+        return TextSampler(make_diffusion_model(labels, normalize_latent), latents, autoencoder, CPU)
 
     return make
 

@@ -10,31 +10,14 @@ from annealed_lm.errors import InputError
 from annealed_lm.files import file_sha256, write_json
 from annealed_lm.judges import Judges, load_judges, load_same_judges
 from annealed_lm.language_model import BASELINE, JUDGE, LanguageModel
-from annealed_lm.language_model_training import small_gpt2
 from annealed_lm.references import EvaluationSettings
 from annealed_lm.text_features import INSTALLED_NAME, WEIGHTS_SHA256, FeatureModel
 from scored import REFERENCES
-from tiny import CPU, MAX_TOKENS, TEXTS, make_tokenizer
+from tiny import CPU, TEXTS, save_feature_model, save_language_model
 
 KINDS = ["sentence", "language_model"]
 TRAINED_WIDTH, FETCHED_WIDTH, SENTENCE_WIDTH = 16, 8, 4
 Bring = Callable[..., Path]
-
-
-def save_language_model(folder: Path, width: int, seed: int = 0) -> None:
-    """An untrained GPT-2."""
-    small_gpt2(make_tokenizer(), width, 1, 2, MAX_TOKENS, seed).save(folder, {})
-
-
-def save_feature_model(folder: Path) -> None:
-    """A sentence-transformers model: the mean of random numbers a word."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    tokenizer = make_tokenizer()
-    weights = np.random.default_rng(0).standard_normal((len(tokenizer), SENTENCE_WIDTH)).astype(np.float32)
-    words = StaticEmbedding(tokenizer.backend_tokenizer, embedding_weights=weights)
-    SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judges")
     save_language_model(folder / "language_model", FETCHED_WIDTH)
-    save_feature_model(folder / "feature_model")
+    save_feature_model(folder / "feature_model", SENTENCE_WIDTH)
     return folder
 
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from annealed_lm.config import LearningRateSchedule, Optimizer
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.optimizers import MUON_LEARNING_RATE, OPTIMIZERS, OptimizerSettings, make_schedulers
+from tiny import denoiser_settings
 
 RATE = 0.01
 WARMUP, STEPS = 10, 100
@@ -21,19 +22,7 @@ def settings(
 
 def make_model() -> DenoisingTransformer:
     torch.manual_seed(0)
-    model = DenoisingTransformer(
-        DenoiserSettings(
-            latent_dim=4,
-            max_length=6,
-            tx_dim=8,
-            tx_depth=2,
-            tx_heads=2,
-            dropout=0.0,
-            scale_shift=True,
-            self_condition=True,
-            num_classes=0,
-        )
-    )
+    model = DenoisingTransformer(denoiser_settings(tx_depth=2))
     for parameter in model.parameters():
         nn.init.normal_(parameter)
     return model

@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 import sample_texts
 from annealed_lm.config import SampleTexts
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.files import read_labels, read_texts
-from tiny import LATENT_DIM, make_autoencoder, write_latents, write_params
+from tiny import LATENT_DIM, make_autoencoder, make_diffusion_model, write_latents, write_params
 
 NUM_SAMPLES = 20
 ALL_STRATEGIES = ["greedy", "beam", "nucleus"]
@@ -33,26 +29,6 @@ LABELS = ("cheap", "dear", "fair")
 Sample = Callable[..., dict[str, list[str]]]
 
 
-def write_diffusion(folder: Path, normalize_latent: bool, labels: tuple[str, ...] = ()) -> None:
-    """An untrained network, on latents as `write_latents` makes them."""
-    torch.manual_seed(0)
-    settings = DenoiserSettings(
-        latent_dim=LATENT_DIM,
-        max_length=6,
-        tx_dim=8,
-        tx_depth=1,
-        tx_heads=2,
-        dropout=0.0,
-        scale_shift=True,
-        self_condition=True,
-        num_classes=len(labels),
-    )
-    denoiser = DenoisingTransformer(settings)
-    for parameter in denoiser.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent), labels).save(folder)
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
@@ -60,8 +36,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     autoencoder = make_autoencoder("per_token", latent_dim=LATENT_DIM)
     autoencoder.save(folder / "autoencoder", "0123456789abcdef", "text", {})
     for normalize_latent in (False, True):
-        write_diffusion(folder / f"diffusion {normalize_latent}", normalize_latent)
-    write_diffusion(folder / "diffusion conditional", normalize_latent=True, labels=LABELS)
+        make_diffusion_model(normalize_latent=normalize_latent).save(folder / f"diffusion {normalize_latent}")
+    make_diffusion_model(LABELS).save(folder / "diffusion conditional")
     return folder
 
 

@@ -8,17 +8,16 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.errors import InputError
 from annealed_lm.latents import Floats, LatentStatistics
 from annealed_lm.sampling import ddim_sample, ddim_timesteps, guided, per_text_noise, sample_latents
+from tiny import CPU, LATENT_DIM, denoiser_settings
 
 TIMESTEPS = 100
-WIDTH = 4
 MAX_LENGTH = 8
-CPU = torch.device("cpu")
-STATISTICS = LatentStatistics(torch.linspace(-2, 2, WIDTH)[None], torch.linspace(0.5, 3, WIDTH)[None])
+STATISTICS = LatentStatistics(torch.linspace(-2, 2, LATENT_DIM)[None], torch.linspace(0.5, 3, LATENT_DIM)[None])
 PREDICTION_TYPES = {"pred_x0": "sample", "pred_noise": "epsilon", "pred_v": "v_prediction"}
 LENGTHS = [3, 8, 1, 5, 5, 2, 7, 4, 6, 3]
 CLASSES = 3
@@ -32,17 +31,7 @@ def make_diffusion(objective: str = "pred_x0", timesteps: int = TIMESTEPS, noise
 
 def make_denoiser(self_condition: bool = True, num_classes: int = 0) -> DenoisingTransformer:
     torch.manual_seed(0)
-    settings = DenoiserSettings(
-        latent_dim=WIDTH,
-        max_length=MAX_LENGTH,
-        tx_dim=8,
-        tx_depth=1,
-        tx_heads=2,
-        dropout=0.5,
-        scale_shift=True,
-        self_condition=self_condition,
-        num_classes=num_classes,
-    )
+    settings = denoiser_settings(max_length=MAX_LENGTH, dropout=0.5, self_condition=self_condition, num_classes=num_classes)
     denoiser = DenoisingTransformer(settings)
     for parameter in denoiser.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -73,9 +62,9 @@ class Oracle:
 @pytest.mark.parametrize("eta", [0, 1])
 def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: int, eta: float) -> None:
     diffusion = make_diffusion(objective, noise_schedule="linear")
-    x_start = torch.randn(3, 5, WIDTH, generator=torch.Generator().manual_seed(0))
+    x_start = torch.randn(3, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
     oracle = Oracle(diffusion, x_start)
-    draw = per_text_noise(range(3), [5] * 3, WIDTH, 0, CPU)
+    draw = per_text_noise(range(3), [5] * 3, LATENT_DIM, 0, CPU)
     found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), draw, steps, eta, None)
     torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
     assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
@@ -105,7 +94,7 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     diffusion = make_diffusion(objective)
     denoiser = make_denoiser(self_condition=False)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    noises = torch.randn(steps, 2, 5, WIDTH, generator=torch.Generator().manual_seed(0))
+    noises = torch.randn(steps, 2, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
     source: Iterator[Tensor] = iter(noises)
     found = ddim_sample(diffusion, denoiser, mask, lambda: next(source), steps, eta, None)
     assert next(source, None) is None  # one draw a step
@@ -132,11 +121,12 @@ def draw_latents(
     seed: int = 0,
     num_classes: int = 0,
     objective: str = "pred_x0",
+    denoiser: DenoisingTransformer | None = None,
     **changes: Any,
 ) -> list[Floats]:
     return sample_latents(
         make_diffusion(objective),
-        make_denoiser(num_classes=num_classes),
+        denoiser or make_denoiser(num_classes=num_classes),
         STATISTICS,
         lengths,
         seed=seed,
@@ -147,7 +137,7 @@ def draw_latents(
 
 
 def test_each_length_gets_latents_of_that_length_in_its_place() -> None:
-    assert [row.shape for row in draw_latents()] == [(length, WIDTH) for length in LENGTHS]
+    assert [row.shape for row in draw_latents()] == [(length, LATENT_DIM) for length in LENGTHS]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -177,28 +167,16 @@ def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
     with torch.no_grad():  # it says the same x_start of everything
         denoiser.output.weight.zero_()
         denoiser.output.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 2.0]))
-    found = sample_latents(
-        make_diffusion(),
-        denoiser,
-        STATISTICS,
-        [5] * 6,
-        seed=0,
-        batch_size=6,
-        sampling_timesteps=3,
-        eta=1,
-        device=CPU,
-        class_ids=None,
-        guidance_weight=1,
-    )
-    expected = STATISTICS.unnormalise(denoiser.output.bias.detach().expand(5, WIDTH))
+    found = draw_latents([5] * 6, batch_size=6, denoiser=denoiser, sampling_timesteps=3)
+    expected = STATISTICS.unnormalise(denoiser.output.bias.detach().expand(5, LATENT_DIM))
     for row in found:
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-4)
 
 
 def test_noise_is_standard_normal_where_real_and_new_at_each_draw() -> None:
-    draw = per_text_noise(range(200), [5, 8] * 100, WIDTH, 0, CPU)
+    draw = per_text_noise(range(200), [5, 8] * 100, LATENT_DIM, 0, CPU)
     first, second = draw(), draw()
-    assert first.shape == (200, 8, WIDTH)
+    assert first.shape == (200, 8, LATENT_DIM)
     assert not first[::2, 5:].any()
     real = torch.cat([first[::2, :5].flatten(), first[1::2].flatten()])
     assert abs(float(real.mean())) < 0.06
@@ -257,7 +235,8 @@ class Linear:
 @pytest.mark.parametrize("guidance_weight", [0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("self_conditioned", [False, True])
 def test_guidance_moves_away_from_the_unconditional_output(self_conditioned: bool, guidance_weight: float) -> None:
-    x_t, known = torch.randint(-9, 10, (2, 2, 3, WIDTH), generator=torch.Generator().manual_seed(0)).float()  # exact arithmetic
+    random = torch.Generator().manual_seed(0)
+    x_t, known = torch.randint(-9, 10, (2, 2, 3, LATENT_DIM), generator=random).float()  # exact arithmetic
     level, mask, class_id = torch.tensor([0.25, 0.5]), torch.ones(2, 3, dtype=torch.bool), torch.tensor([0, 2])
     inputs = x_t, level, mask, known if self_conditioned else None
     denoiser = Linear()

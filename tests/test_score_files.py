@@ -17,8 +17,7 @@ from annealed_lm.mauve_metric import mauve_score
 from annealed_lm.ngrams import TrainingNgrams, tokenise
 from annealed_lm.text_features import FeatureModel
 from annealed_lm.text_metrics import text_metrics
-from test_evaluate_metrics import save_feature_model, save_language_model
-from tiny import CPU, TEXTS
+from tiny import CPU, TEXTS, save_feature_model, save_language_model
 
 SCRIPT = Path(__file__).parents[1] / "src" / "score_files.py"
 OFFLINE = f"""

@@ -121,9 +121,7 @@ def of_wandb(run: Path) -> Curves:
 
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project") / "latents"
-    write_latents(folder)
-    return folder
+    return write_latents(tmp_path_factory.mktemp("project") / "latents")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import nn
 from annealed_lm import training
 from annealed_lm.annealing import DiffusionRange
 from annealed_lm.checkpoints import CheckpointStore
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.errors import InputError
 from annealed_lm.latents import LatentSet, LatentStatistics
@@ -21,7 +21,7 @@ from annealed_lm.sampling import sample_latents
 from annealed_lm.timestep_sampling import RangeSampler
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining, RunningLoss, averaged_copy, make_accelerator
 from annealed_lm.validation import FixedValidation
-from tiny import CPU, LATENT_DIM, write_latents
+from tiny import CPU, LATENT_DIM, denoiser_settings, write_latents
 
 TIMESTEPS = 100
 TRAINING = DiffusionTraining(
@@ -56,14 +56,12 @@ def no_precision_left_over() -> None:
 
 @pytest.fixture
 def latents(tmp_path: Path) -> Path:
-    write_latents(tmp_path / "latents")
-    return tmp_path / "latents"
+    return write_latents(tmp_path / "latents")
 
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    write_latents(tmp_path / "labelled", LABELS)
-    return tmp_path / "labelled"
+    return write_latents(tmp_path / "labelled", LABELS)
 
 
 def plain_accelerator(mixed_precision: str = "no") -> Accelerator:
@@ -78,17 +76,7 @@ def make_trainer(latents: Path, accelerator: Accelerator | None = None, **change
     """Conditional on the labels of the latents, if they have any."""
     train = LatentSet.load(latents, "train")
     torch.manual_seed(0)
-    settings = DenoiserSettings(
-        latent_dim=LATENT_DIM,
-        max_length=6,
-        tx_dim=8,
-        tx_depth=1,
-        tx_heads=2,
-        dropout=0.0,
-        scale_shift=True,
-        self_condition=True,
-        num_classes=0 if train.labels is None else len(LABELS),
-    )
+    settings = denoiser_settings(num_classes=0 if train.labels is None else len(LABELS))
     diffusion_range = DiffusionRange("linear", TRAINING.num_train_steps, TIMESTEPS, anneal_fraction=1.0)
     return DiffusionTrainer(
         DenoisingTransformer(settings),

@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 from tokenizers import ByteLevelBPETokenizer
+from torch import nn
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining
+from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.files import write_json, write_jsonl
+from annealed_lm.language_model_training import small_gpt2
 from annealed_lm.latents import LatentSet, LatentStatistics
 from annealed_lm.padding import pad_ids
 from annealed_lm.presets import merge_preset
@@ -38,6 +42,17 @@ COMPRESSED = LatentSettings(
     resampler_layers=1,
     reconstruction_layers=1,
     frozen_states=False,
+)
+DENOISER = DenoiserSettings(
+    latent_dim=LATENT_DIM,
+    max_length=6,
+    tx_dim=8,
+    tx_depth=1,
+    tx_heads=2,
+    dropout=0.0,
+    scale_shift=True,
+    self_condition=True,
+    num_classes=0,
 )
 AUTOENCODER_TRAINING = AutoencoderTraining(
     seed=0,
@@ -77,6 +92,19 @@ def make_autoencoder(latent_layout: str = "compressed", seed: int = 0, width: in
     return Autoencoder(bart, tokenizer, latent_settings(latent_layout, **changes)).eval()
 
 
+def denoiser_settings(**changes: Any) -> DenoiserSettings:
+    return dataclasses.replace(DENOISER, **changes)
+
+
+def make_diffusion_model(labels: tuple[str, ...] = (), normalize_latent: bool = True) -> DiffusionModel:
+    """Untrained, of latents as `write_latents` makes them; without labels, it is unconditional."""
+    torch.manual_seed(0)
+    denoiser = DenoisingTransformer(denoiser_settings(num_classes=len(labels))).eval()
+    for parameter in denoiser.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent), labels)
+
+
 def encode(autoencoder: Autoencoder, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and mask of a batch."""
     return pad_ids(tokenize(autoencoder.tokenizer, texts, MAX_TOKENS), autoencoder.tokenizer.pad_token_id)
@@ -108,6 +136,22 @@ def save_bart(folder: Path, width: int = 16) -> None:
     settings = json.loads((folder / "config.json").read_text())
     settings |= {"forced_bos_token_id": 0, "forced_eos_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 4}
     (folder / "config.json").write_text(json.dumps(settings | {"early_stopping": True, "decoder_start_token_id": 2}))
+
+
+def save_language_model(folder: Path, width: int = 16, seed: int = 0) -> None:
+    """An untrained GPT-2."""
+    small_gpt2(make_tokenizer(), width, 1, 2, MAX_TOKENS, seed).save(folder, {})
+
+
+def save_feature_model(folder: Path, width: int = 8) -> None:
+    """A sentence-transformers model: the mean of so many random numbers a word."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = make_tokenizer()
+    weights = np.random.default_rng(0).standard_normal((len(tokenizer), width)).astype(np.float32)
+    words = StaticEmbedding(tokenizer.backend_tokenizer, embedding_weights=weights)
+    SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder))
 
 
 def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
@@ -147,11 +191,14 @@ def write_prepared(folder: Path, labelled: bool = False) -> None:
     write_json(folder / "statistics.json", {"dataset_name": "text", "fingerprint": "0123456789abcdef"})
 
 
-def write_latents(folder: Path, labels: Sequence[str] = ()) -> None:
+def write_latents(folder: Path, labels: Sequence[str] = ()) -> Path:
     """What encode_latents leaves: ragged latents of three well separated kinds, 60 for training and 20 for validation.
 
     Args:
         labels: the names of the three kinds, sorted; without them the latents have no labels.
+
+    Returns:
+        the folder.
     """
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -164,3 +211,4 @@ def write_latents(folder: Path, labels: Sequence[str] = ()) -> None:
     valid.save(folder, "valid")
     LatentStatistics.of(train, per_position=False).save(folder)
     write_json(folder / "latents.json", {"latent_dim": LATENT_DIM, "max_length": 6, "labels": list(labels)})
+    return folder
