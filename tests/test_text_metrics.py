@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from annealed_lm.text_metrics import (
     verbatim_train,
 )
 
+OF_TEXTS_ALONE = (repetition, distinct, doubled_word, empty, mean_words, unique_words, text_metrics.repetitions)
 TRAINING = ("The cat sat on the mat .", "A dog ran .")
 TWO_CATS = ("the cat sat on the mat", "the cat ran")  # 9 words, 6 of them different; 7 bigrams, 6 different
 
@@ -181,3 +183,15 @@ def test_hashes_are_the_same_in_every_process() -> None:
     ).stdout
     here = tokenise(["The cat sat on the mat ."])
     assert elsewhere == f"{[*here.ngrams(3)[0].tolist(), *text_hashes(here.texts).tolist()]}\n"
+
+
+@pytest.mark.parametrize("metric", OF_TEXTS_ALONE)
+def test_lists_of_strings_do_as_well(metric: Callable[..., object]) -> None:
+    options = {"n": 2} if metric is repetition else {}
+    assert metric(list(TWO_CATS), **options) == metric(tokenise(TWO_CATS), **options)
+
+
+@pytest.mark.parametrize("metric", [memorization, verbatim_train, seen_trigrams, text_metrics.text_metrics])
+def test_lists_of_strings_do_as_well_for_training_texts(metric: Callable[..., object], training: TrainingNgrams) -> None:
+    assert metric(list(TRAINING), list(TRAINING)) == metric(tokenise(TRAINING), training)
+    assert metric(TWO_CATS, TRAINING) == metric(tokenise(TWO_CATS), tokenise(TRAINING))

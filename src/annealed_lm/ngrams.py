@@ -70,8 +70,10 @@ def english_tokenizer() -> Callable[[str], Any]:
     return spacy.blank("en").tokenizer
 
 
-def tokenise(texts: Sequence[str]) -> TokenisedTexts:
-    """The words of `texts`, which may be empty, as may each text."""
+def tokenise(texts: TokenisedTexts | Sequence[str]) -> TokenisedTexts:
+    """The words of `texts`, which may be empty, as may each text. What is tokenised already is given back."""
+    if isinstance(texts, TokenisedTexts):
+        return texts
     tokenizer = english_tokenizer()
     rows = [tokenizer(text).to_array(["ORTH", "LOWER", "IS_SPACE"]) for text in texts]
     table = np.concatenate([np.zeros((0, 3), dtype=np.uint64), *rows])
@@ -95,7 +97,11 @@ class TrainingNgrams:
     texts: Hashes
 
     @classmethod
-    def of(cls, training: TokenisedTexts) -> "TrainingNgrams":
+    def of(cls, training: "TrainingNgrams | TokenisedTexts | Sequence[str]") -> "TrainingNgrams":
+        """Of the training texts; what was counted already is given back."""
+        if isinstance(training, TrainingNgrams):
+            return training
+        training = tokenise(training)
         return cls(np.unique(training.ngrams(3)[0]), np.unique(training.ngrams(4)[0]), np.unique(text_hashes(training.texts)))
 
     def save(self, folder: Path) -> None:
