@@ -148,6 +148,7 @@ def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(p
     table = call(project, "python", "src/tabulate_results.py")
     assert "left out: fewer was evaluated differently from HEAD (num_samples: 40 and 30)" in table
     assert "| HEAD (T_schedule normal" in table
+    assert re.search(r"^left out: [a-z]+-[a-z]+ has the numbers of HEAD$", table, flags=re.MULTILINE)
     assert "| linear (T_schedule linear" in table
     assert "| fewer" not in table
 
