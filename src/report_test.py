@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.experiments import commit_of
 from annealed_lm.files import atomic_path, read_json, write_json
-from annealed_lm.reporting import bare_values, evaluation_record, set_rows, summary
+from annealed_lm.reporting import SHOWN_METRICS, evaluation_record, scores_table, set_rows
 
 TEXTS, LATENTS, AUTOENCODER, DIFFUSION = "data/prepared", "data/latents", "models/autoencoder", "models/diffusion"
 LANGUAGE_MODEL, JUDGES = "models/language_model", "models/judges"
@@ -102,8 +102,10 @@ def main() -> None:
     out = args.metrics / f"{args.experiment.replace('/', '_')}.json"
     write_json(out, {"experiment": args.experiment, "commit": commit, **varied, **record})
     shutil.rmtree(folder)
-    print(summary(set_rows(bare_values(record["samples"]), bare_values(record["references"]))))
-    print(f"the whole record, with deviations over {len(TEST_SEEDS)} seeds and intervals: {out}")
+    print(scores_table(set_rows(record["samples"], record["references"]), SHOWN_METRICS))
+    print(
+        f"± is the deviation over {len(TEST_SEEDS)} sampling seeds, in brackets are intervals over texts; the whole record: {out}"
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.experiments import commit_of, finished_experiments, read_text_at
 from annealed_lm.files import write_text
-from annealed_lm.reporting import SHOWN_METRICS, cell, set_rows
-from annealed_lm.tables import markdown_table
+from annealed_lm.reporting import SHOWN_METRICS, scores_table, set_rows
 
 EVALUATION = "metrics/evaluation.json"
 
@@ -81,10 +80,7 @@ def table(records: Mapping[str, Any], metrics: Sequence[str]) -> str:
     rows = reference_rows(records)
     for name, record in records.items():
         rows |= {f"{name} ({record['run']}): {strategy}": row for strategy, row in record["samples"].items()}
-    shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
-    return markdown_table(
-        [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
-    )
+    return scores_table(rows, metrics)
 
 
 def read_record(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from annealed_lm.reporting import (
     cell,
     compare_T_schedules,
     evaluation_record,
+    scores_table,
     set_rows,
     summary,
 )
@@ -184,3 +185,9 @@ def test_summary_has_a_line_for_each_set_and_a_dash_for_what_it_lacks() -> None:
         ["train_valid", "-", "9.000", "-"],
     ]
     assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_a_table_of_scores_has_the_metrics_that_any_row_has() -> None:
+    rows = {"a": {"perplexity": {"value": 4.0, "std": 0.25}}, "b": {"distinct": {"value": 1.0}}}
+    lines = scores_table(rows, ["perplexity", "mauve_train", "distinct"]).splitlines()
+    assert lines == ["|  | perplexity | distinct |", "| --- | --- | --- |", "| a | 4 ± 0.25 |  |", "| b |  | 1 |"]

@@ -1,10 +1,10 @@
 """What the report is made of: the T schedules side by side, and the scores that a person looks at first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
-from annealed_lm.tables import Columns
+from annealed_lm.tables import Columns, markdown_table
 
 SHOWN_STEPS = 300
 """So many points show the shape of a T schedule, however long the training."""
@@ -73,6 +73,14 @@ def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> di
     rows = {f"{strategy}, generated": row for strategy, row in strategies.items()}
     rows |= {f"{strategy}, {bound}": references[bound][strategy] for strategy in strategies for bound in ("control", "ceiling")}
     return rows | {name: row for name, row in references.items() if name not in ("control", "ceiling", "by_label")}
+
+
+def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics: Sequence[str]) -> str:
+    """Scored rows as a Markdown table, each score as `cell` shows it; of `metrics` those that any row has."""
+    shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
+    return markdown_table(
+        [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
+    )
 
 
 def summary(rows: Mapping[str, Mapping[str, float]]) -> str:
