@@ -1,17 +1,16 @@
 """params.yaml as typed, frozen values. There are no defaults here: params.yaml states the whole run."""
 
-import difflib
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from annealed_lm.annealing import T_SCHEDULES
+from annealed_lm.config_errors import contradiction, nearest, sentence
 from annealed_lm.errors import InputError
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
 
@@ -33,11 +32,6 @@ def without_repeats(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise PydanticCustomError("repeats", "should name each entry once")
     return values
-
-
-def nearest(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -277,10 +271,6 @@ class Config(Section):
         return self
 
 
-def contradiction(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("contradiction", "{reason}", {"reason": sentence})
-
-
 def require_divisible(section: S, width: str, heads: str) -> S:
     if getattr(section, width) % getattr(section, heads):
         raise contradiction(f"{width} = {getattr(section, width)} is not a multiple of {heads} = {getattr(section, heads)}")
@@ -294,31 +284,6 @@ def require_room_for_bytes(tokenizer: str, vocab_size: int) -> None:
         )
 
 
-def known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section that holds the key at `location`."""
-    model: Any = Config
-    for name in location[:-1]:
-        model = model.model_fields[name].annotation
-    return list(model.model_fields)
-
-
-def sentence(error: ErrorDetails, source: str) -> str:
-    """One finding of pydantic as: file: key = value what is allowed."""
-    key = ".".join(str(part) for part in error["loc"])
-    where = f"{source}: {key}" if key else source
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{where} is not a known key{nearest(str(error['loc'][-1]), known_keys(error['loc']))}"
-        case "missing":
-            return f"{where} is missing"
-        case "contradiction":
-            return f"{where}: {error['msg']}"
-        case "unknown_name":
-            return f"{where} = {error['input']} {error['msg']}"
-    allowed = re.sub("^(Input|String|List|Value) ", "", error["msg"]).replace("input ", "")
-    return f"{where} = {error['input']!r}: it {allowed}"
-
-
 def parse_config(values: Any, source: str = "params.yaml") -> Config:
     """Check `values` against the schema.
 
@@ -328,7 +293,7 @@ def parse_config(values: Any, source: str = "params.yaml") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise InputError("; ".join(sentence(each, source) for each in error.errors())) from error
+        raise InputError("; ".join(sentence(each, source, Config) for each in error.errors())) from error
 
 
 def load_config(path: Path) -> Config:
