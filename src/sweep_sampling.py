@@ -42,13 +42,13 @@ class Sweep:
         self.real = values_of(read_json(args.references / REFERENCE_ROWS)["train_train"])
         self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, device)
         self.sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), device)
+        self.outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
 
     def latents(self, sampling_timesteps: int, eta: float) -> dict[int, list[Floats]]:
         """Latents by sampling seed."""
         chosen = settings_from(self.section, SamplingSettings)
         settings = replace(chosen, sampling_timesteps=sampling_timesteps, ddim_sampling_eta=eta)
-        outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
-        return {seed: self.sampler.latents(outline, seed, settings) for seed, outline in outlines.items()}
+        return {seed: self.sampler.latents(outline, seed, settings) for seed, outline in self.outlines.items()}
 
     def score(self, latents: dict[int, list[Floats]], strategy: str) -> dict[str, Any]:
         """Scores of the texts that a strategy makes of the latents."""
@@ -56,7 +56,7 @@ class Sweep:
         sets = []
         for number, (seed, given) in enumerate(latents.items()):
             texts = self.sampler.texts(given, strategy, decoding, seed, self.section.batch_size)
-            labels = self.sampler.outline(self.section.num_samples, seed).labels
+            labels = self.outlines[seed].labels
             sets.append(score_alone(texts, self.references, self.judges, labels=labels, seed=number))
         return summarise(sets, self.real)
 

@@ -33,7 +33,7 @@ def named_records(names: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: one has no record, or two were evaluated differently.
     """
-    records = {name: read_record(name) for name in names}
+    records = {name: read_record(commit_of(name)) for name in names}
     first = names[0]
     for name in names[1:]:
         if found := difference(records[first], records[name]):
@@ -46,10 +46,10 @@ def named_records(names: Sequence[str]) -> dict[str, Any]:
 
 def all_records() -> dict[str, Any]:
     """The records of the last commit and of every finished experiment that was evaluated like it; the others are told."""
-    records = {"HEAD": read_record("HEAD")}
-    for name in finished_experiments():
+    records = {"HEAD": read_record(commit_of("HEAD"))}
+    for name, commit in finished_experiments().items():
         try:
-            record = read_record(name)
+            record = read_record(commit)
         except InputError as error:
             print(f"left out: {error}")
             continue
@@ -83,9 +83,8 @@ def table(records: Mapping[str, Any], metrics: Sequence[str]) -> str:
     return scores_table(rows, metrics)
 
 
-def read_record(name: str) -> dict[str, Any]:
+def read_record(commit: str) -> dict[str, Any]:
     """The scores of an experiment, and in a few words what was varied in it."""
-    commit = commit_of(name)
     values = YAML(typ="safe", pure=True).load(read_text_at(commit, "params.yaml"))
     schedule = f"polynomial {values['power']:g}" if values["T_schedule"] == "polynomial" else values["T_schedule"]
     run = f"T_schedule {schedule}, {values['optimizer']}, seed {values['random_seed']}"

@@ -42,11 +42,8 @@ def cell(entry: Mapping[str, float]) -> str:
 
 
 def bare_values(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested scores with each entry (a value and what stands beside it) reduced to its value; other numbers stay."""
-    return {
-        name: (each["value"] if "value" in each else bare_values(each)) if isinstance(each, Mapping) else each
-        for name, each in scores.items()
-    }
+    """Nested scores with each entry (a value and what stands beside it) reduced to its value."""
+    return {name: each["value"] if "value" in each else bare_values(each) for name, each in scores.items()}
 
 
 def evaluation_record(settings: Mapping[str, Any], scores: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
