@@ -1,3 +1,4 @@
+import io
 from typing import Any, get_args
 
 import pytest
@@ -6,18 +7,27 @@ from torch import nn
 
 from annealed_lm.config import LearningRateSchedule, Optimizer
 from annealed_lm.denoiser import DenoisingTransformer
-from annealed_lm.optimizers import MUON_LEARNING_RATE, OPTIMIZERS, OptimizerSettings, make_schedulers
+from annealed_lm.optimizers import (
+    MUON_LEARNING_RATE,
+    OPTIMIZERS,
+    OptimizerSettings,
+    StackedMuon,
+    make_schedulers,
+    orthogonalise,
+)
 from tiny import denoiser_settings
 
 RATE = 0.01
 WARMUP, STEPS = 10, 100
 LR_SCHEDULES = get_args(LearningRateSchedule)
+SHAPES = [(12, 12), (40, 8), (8, 40), (12, 12), (40, 8), (1, 5), (12, 12)]
+"""Square, tall and wide matrices, alone and several of a kind."""
 
 
 def settings(
-    learning_rate: float = RATE, betas: tuple[float, float] = (0.9, 0.98), weight_decay: float = 0.0
+    learning_rate: float = RATE, betas: tuple[float, float] = (0.9, 0.98), weight_decay: float = 0.0, fused: bool = True
 ) -> OptimizerSettings:
-    return OptimizerSettings(learning_rate, betas, weight_decay)
+    return OptimizerSettings(learning_rate, betas, weight_decay, fused)
 
 
 def make_model() -> DenoisingTransformer:
@@ -108,7 +118,7 @@ def test_both_betas_matter(name: str) -> None:
 def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     model = make_model()
     on_matrices, on_rest = OPTIMIZERS["muon"](model, settings())
-    assert isinstance(on_matrices, torch.optim.Muon)
+    assert isinstance(on_matrices, StackedMuon)
     assert isinstance(on_rest, torch.optim.AdamW)
     expected = {id(p) for key, p in model.named_parameters() if key.startswith("blocks.") and p.ndim == 2}
     assert {id(parameter) for parameter in parameters_of(on_matrices)} == expected
@@ -121,6 +131,120 @@ def test_muons_updates_are_orthogonal_and_of_adamws_size() -> None:
     singular_values = torch.linalg.svdvals(update)
     assert singular_values.max() < 3 * singular_values.min()  # a random matrix of this size: about a hundred times
     assert 0.1 < float(update.square().mean().sqrt()) / (MUON_LEARNING_RATE * RATE) < 0.4  # AdamW's usual 0.2
+
+
+def make_matrices() -> list[nn.Parameter]:
+    random = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=random)) for shape in SHAPES]
+
+
+def draw_gradients(matrices: list[nn.Parameter], seed: int, without: int | None = None) -> None:
+    random = torch.Generator().manual_seed(seed)
+    for i, matrix in enumerate(matrices):
+        drawn = torch.randn(matrix.shape, generator=random)
+        matrix.grad = None if i == without else drawn
+
+
+def walk(optimizer: torch.optim.Optimizer, matrices: list[nn.Parameter], steps: range, without: int | None = None) -> None:
+    """Steps at falling learning rates."""
+    for i in steps:
+        draw_gradients(matrices, i, without)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE / (1 + i)
+        optimizer.step()
+
+
+def moved(make: Any, without: int | None = None) -> list[torch.Tensor]:
+    """How far an optimizer moves each matrix in six steps."""
+    matrices = make_matrices()
+    walk(make(matrices), matrices, range(6), without)
+    return [matrix.detach() - start.detach() for matrix, start in zip(matrices, make_matrices(), strict=True)]
+
+
+def reference(matrices: list[nn.Parameter], weight_decay: float = 0.5) -> torch.optim.Muon:
+    return torch.optim.Muon(matrices, lr=RATE, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+@pytest.mark.parametrize("without", [None, 0, 5])  # a matrix without gradient, of a stack and alone
+def test_stacked_muon_takes_the_steps_of_torchs_muon(weight_decay: float, without: int | None) -> None:
+    stacked = moved(lambda matrices: StackedMuon(matrices, RATE, weight_decay), without)
+    one_by_one = moved(lambda matrices: reference(matrices, weight_decay), without)
+    for i, (each, expected) in enumerate(zip(stacked, one_by_one, strict=True)):
+        assert bool(each.any()) != (i == without)
+        assert float((each - expected).norm()) <= 0.02 * float(expected.norm())  # bfloat16 rounds to one part in 256
+
+
+def test_stacking_mixes_no_two_matrices() -> None:
+    matrices = torch.randn(5, 6, 20, generator=torch.Generator().manual_seed(0)).bfloat16()
+    together = orthogonalise(matrices)
+    for matrix, each in zip(matrices, together, strict=True):
+        alone = orthogonalise(matrix[None])[0]
+        torch.testing.assert_close(each, alone, atol=0.01, rtol=0.02)
+        torch.testing.assert_close(orthogonalise(matrix.T[None])[0], alone.T, atol=0.01, rtol=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_orthogonalised_matrices_have_singular_values_near_one_whatever_their_scale(scale: float) -> None:
+    matrices = scale * torch.randn(3, 8, 40, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrices.bfloat16()).float())
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_a_resumed_stacked_muon_goes_on_to_the_same_bytes() -> None:
+    matrices = make_matrices()
+    optimizer = StackedMuon(matrices, RATE, 0.5)
+    walk(optimizer, matrices, range(3))
+    file = io.BytesIO()
+    torch.save({"optimizer": optimizer.state_dict(), "matrices": [each.data for each in matrices]}, file)
+    walk(optimizer, matrices, range(3, 6))
+
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    resumed = [nn.Parameter(each) for each in saved["matrices"]]
+    again = StackedMuon(resumed, 1.0, 0.0)
+    again.load_state_dict(saved["optimizer"])
+    walk(again, resumed, range(3, 6))
+    for one, other in zip(matrices, resumed, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(optimizer.state[one]["momentum_buffer"], again.state[other]["momentum_buffer"])
+
+
+def test_a_closure_is_evaluated_with_gradients_and_its_loss_returned() -> None:
+    matrix = nn.Parameter(torch.eye(3))
+    optimizer = StackedMuon([matrix], RATE, 0.0)
+
+    def closure() -> torch.Tensor:
+        loss = (3 * matrix).sum()
+        loss.backward()
+        return loss.detach()
+
+    assert optimizer.step(closure) == 9
+    assert not torch.equal(matrix, torch.eye(3))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fused_and_plain_steps_agree(name: str) -> None:
+    def steps(fused: bool) -> list[torch.Tensor]:
+        model = make_model()
+        optimizers = OPTIMIZERS[name](model, settings(weight_decay=0.1, fused=fused))
+        for gradient in (None, 0.5, None):
+            step(optimizers, model, gradient)
+        return [
+            (parameter - start).detach() for parameter, start in zip(model.parameters(), make_model().parameters(), strict=True)
+        ]
+
+    for fused, plain in zip(steps(True), steps(False), strict=True):
+        assert float((fused - plain).norm()) <= (0.02 if name == "muon" else 1e-5) * float(plain.norm())
+
+
+def test_the_plain_forms_are_those_of_torch() -> None:
+    model = make_model()
+    on_matrices, on_rest = OPTIMIZERS["muon"](model, settings(fused=False))
+    assert isinstance(on_matrices, torch.optim.Muon)
+    for fused, optimizer in ((False, on_rest), (True, OPTIMIZERS["muon"](model, settings())[1])):
+        assert all(group["fused"] == fused and not group["foreach"] for group in optimizer.param_groups)
 
 
 def test_frozen_parameters_stay_with_no_optimizer() -> None:
