@@ -5,7 +5,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
 
-.PHONY: run test lint show table test-report frontier bench fetch doctor clean identity
+.PHONY: run test lint show table test-report frontier bench fetch doctor clean-resume clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
 	dvc exp run
@@ -36,6 +36,9 @@ fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead o
 
 doctor: $(VENV)/.installed  ## what could go wrong in the next run
 	python src/doctor.py
+
+clean-resume: $(VENV)/.installed  ## list interrupted trainings, remove stale ones: older than DAYS (14), or of other code
+	python src/clean_resume.py $(if $(DAYS),--days $(DAYS))
 
 clean:  ## state of interrupted trainings, drawn plots
 	rm -rf .resume .frontier dvc_plots

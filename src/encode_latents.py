@@ -1,18 +1,37 @@
-"""Texts and autoencoder -> data/latents: training and validation texts encoded once, ragged, in half precision; their labels."""
+"""Texts and autoencoder -> data/latents: training and validation texts encoded, ragged, in half precision; labels, statistics.
+
+With train_latents: on_the_fly the vectors of the training texts are only looked at, for their statistics, and not written.
+"""
 
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from annealed_lm.autoencoder import Autoencoder, require_same_corpus
 from annealed_lm.config import load_config
 from annealed_lm.devices import default_device
-from annealed_lm.encoding import encode_ids
+from annealed_lm.encoding import encoded_rows
 from annealed_lm.errors import one_sentence_errors
 from annealed_lm.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.latents import LatentSet, LatentStatistics, index_labels
+from annealed_lm.latents import Floats, LatentIndex, LatentStatistics, index_labels
 from annealed_lm.tokenizer import tokenization_counts, tokenize
+
+
+def write_latents(
+    folder: Path, split: str, rows: Iterable[tuple[int, Floats]], index: LatentIndex, width: int, cached: bool
+) -> Iterator[Floats]:
+    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, as they pass by."""
+    index.save(folder, split)
+    shape = (int(index.offsets[-1]), width)
+    vectors = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float16, shape) if cached else None
+    for text, row in rows:
+        if vectors is not None:
+            vectors[index.offsets[text] : index.offsets[text + 1]] = row
+        yield row
 
 
 def main() -> None:
@@ -26,7 +45,6 @@ def main() -> None:
     require_same_corpus(args.autoencoder, read_json(args.texts / "statistics.json")["fingerprint"])
     autoencoder.to(default_device())
     settings = autoencoder.settings
-    compressed = settings.latent_layout == "compressed"
     names, labels = index_labels({split: read_labels(args.texts / f"{split}.jsonl") for split in ("train", "valid")})
     counts = {}
     with atomic_path(args.out) as partial:
@@ -34,15 +52,18 @@ def main() -> None:
         for split in labels:
             texts = read_texts(args.texts / f"{split}.jsonl")
             ids = tokenize(autoencoder.tokenizer, texts, settings.max_tokens)
-            latents = LatentSet.from_rows(encode_ids(autoencoder, ids, config.encode_latents.batch_size), labels[split])
-            latents.save(partial, split)
-            counts[split] = {"texts": len(latents), "vectors": int(latents.offsets[-1])}
-            counts[split] |= tokenization_counts(autoencoder.tokenizer, texts, ids)
+            index = LatentIndex.of([settings.length(len(row)) for row in ids], labels[split])
+            cached = split == "valid" or config.encode_latents.train_latents == "cached"
+            rows = encoded_rows(autoencoder, ids, config.encode_latents.batch_size)
+            written = write_latents(partial, split, rows, index, settings.latent_dim, cached)
+            statistics = LatentStatistics.of(written, per_position=settings.latent_layout == "compressed")
             if split == "train":
-                LatentStatistics.of(latents, per_position=compressed).save(partial)
+                statistics.save(partial)
+            counts[split] = {"texts": len(texts), "vectors": int(index.offsets[-1])}
+            counts[split] |= tokenization_counts(autoencoder.tokenizer, texts, ids)
         description = {
             "latent_dim": settings.latent_dim,
-            "max_length": settings.num_latents if compressed else settings.max_tokens,
+            "max_length": settings.max_length,
             "labels": names,
             "splits": counts,
         }

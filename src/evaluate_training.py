@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from annealed_lm.autoencoder import Autoencoder
-from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config import load_config, settings_from
 from annealed_lm.decoding import DecodingSettings
 from annealed_lm.devices import default_device
@@ -37,10 +37,12 @@ def main() -> None:
     judges = load_same_judges(references.settings, args.language_model, args.judges, device)
     inputs = [args.snapshots, args.latents, args.autoencoder, args.references, args.language_model, args.judges]
     key = training_key(section.model_dump(), inputs=inputs, code=[Path(__file__).parent])
-    store = CheckpointStore(resume_folder(args.resume) / f"{key}-quality")
+    snapshots = sorted(args.snapshots.iterdir())
+    description = TrainingDescription.of(Path(__file__), "metrics of the models along a training", len(snapshots))
+    store = CheckpointStore(resume_folder(args.resume) / f"{key}-quality", description)
     rows = []
     with store.held():
-        for snapshot in sorted(args.snapshots.iterdir()):
+        for snapshot in snapshots:
             finished = store.folder / f"{snapshot.name}.json"
             if not finished.exists():
                 sampler = TextSampler(DiffusionModel.load(snapshot), args.latents, autoencoder, device)

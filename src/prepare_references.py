@@ -17,7 +17,7 @@ from annealed_lm.evaluation import FeaturesByKind, format_rows, score_by_label, 
 from annealed_lm.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
 from annealed_lm.judges import Judges, load_judges
 from annealed_lm.language_model import BASELINE, LanguageModel
-from annealed_lm.latents import LatentSet, LatentStatistics, draw_training_rows, gaussian_latents
+from annealed_lm.latents import LatentIndex, LatentStatistics, draw_training_rows, gaussian_latents
 from annealed_lm.mauve_metric import mauve_buckets
 from annealed_lm.ngrams import TrainingNgrams, tokenise
 from annealed_lm.references import REFERENCE_ROWS, EvaluationSettings, References, choose_references
@@ -32,7 +32,7 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
     """By bound/strategy, what the decoder makes of what stands in for the diffusion's latents: noise (control) and the latents of
     the held-out texts (ceiling)."""
     seed, batch_size = config.prepare_references.seed, config.sample_texts.batch_size
-    train_lengths = LatentSet.load(latents, "train").lengths
+    train_lengths = LatentIndex.load(latents, "train").lengths
     lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
     ids = tokenize(autoencoder.tokenizer, held_out, autoencoder.settings.max_tokens)
     bounds = {
@@ -45,6 +45,7 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
         min_length=config.sample_texts.min_length,
         no_repeat_ngram_size=config.sample_texts.no_repeat_ngram_size,
         repetition_penalty=config.sample_texts.repetition_penalty,
+        mixed_precision=config.sample_texts.mixed_precision,
     )
     return {
         f"{bound}/{strategy}": decode_latents(autoencoder, given, strategy, settings, seed, batch_size)

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BartForConditionalGeneration
 
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining, train_autoencoder
-from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config import TrainAutoencoder, load_config, settings_from
 from annealed_lm.devices import default_device
 from annealed_lm.errors import InputError, one_sentence_errors
@@ -55,7 +55,10 @@ def main() -> None:
     device = default_device()
     if autoencoder.bottleneck is not None:
         key = training_key(section.model_dump(), inputs=[args.texts, args.pretrained], code=[Path(__file__).parent])
-        store = CheckpointStore(resume_folder(args.resume) / key)
+        description = TrainingDescription.of(
+            Path(__file__), f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}", section.num_train_steps
+        )
+        store = CheckpointStore(resume_folder(args.resume) / key, description)
         ids = tokenize(autoencoder.tokenizer, texts, section.max_tokens)
         with store.held():
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, device)

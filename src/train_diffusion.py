@@ -3,27 +3,31 @@
 import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
-import dataclasses
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
+from annealed_lm.accelerators import make_accelerator, require_compiler, start_processes
 from annealed_lm.annealing import DiffusionRange
-from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.autoencoder import Autoencoder
+from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config import Config, load_config, settings_from
 from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
+from annealed_lm.encoding import EncodedTexts
 from annealed_lm.errors import InputError, one_sentence_errors
-from annealed_lm.files import atomic_path, read_json, write_json, write_tsv
-from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.files import atomic_path, read_json, read_texts, write_json, write_tsv
+from annealed_lm.latents import LatentIndex, LatentSet, LatentSource, LatentStatistics, nearest_source
 from annealed_lm.seeds import derive_seed
 from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.tokenizer import tokenize
 from annealed_lm.trackers import tracking
-from annealed_lm.training import DiffusionTrainer, DiffusionTraining, Rows, make_accelerator
+from annealed_lm.training import DiffusionTrainer, DiffusionTraining, Rows
 from annealed_lm.validation import FixedValidation
 
 
@@ -44,10 +48,20 @@ def class_labels(config: Config, latents: Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def training_latents(config: Config, folder: Path, texts: Path, autoencoder: Path, accelerator: Accelerator) -> LatentSource:
+    """The latents of the training texts: those of a folder, or encoded when they are asked for."""
+    if config.encode_latents.train_latents == "on_the_fly":
+        encoder = Autoencoder.load(autoencoder).requires_grad_(False).to(accelerator.device)
+        ids = tokenize(encoder.tokenizer, read_texts(texts / "train.jsonl"), encoder.settings.max_tokens)
+        padded = config.train_diffusion.batching == "padded"
+        return EncodedTexts(encoder, ids, LatentIndex.load(folder, "train"), padded, accelerator.autocast)
+    return nearest_source(LatentSet.load(folder, "train"), accelerator.device)
+
+
 def make_trainer(
-    config: Config, num_classes: int, latents: Path, accelerator: Accelerator
+    config: Config, num_classes: int, train: LatentSource, latents: Path, accelerator: Accelerator
 ) -> tuple[DiffusionTrainer, FixedValidation, ProcessSettings]:
-    """The training of params.yaml on the latents of a folder, its validation, and the process that it trains for."""
+    """The training of params.yaml on latents, its validation on those of a folder, and the process that it trains for."""
     section = config.train_diffusion
     self_condition = section.self_condition > 0
     shape = read_json(latents / "latents.json")
@@ -66,11 +80,9 @@ def make_trainer(
     torch.manual_seed(derive_seed(config.random_seed, "weights"))
     denoiser = DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=self_condition, **sizes))
     training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
-    train, valid = (LatentSet.load(latents, split) for split in ("train", "valid"))
-    if not num_classes:
-        train, valid = (dataclasses.replace(each, labels=None) for each in (train, valid))
+    valid = LatentSet.load(latents, "valid")
     trainer = DiffusionTrainer(denoiser, diffusion, RangeSampler(diffusion_range), train, statistics, training, accelerator)
-    return trainer, FixedValidation(diffusion, valid, statistics, self_condition, accelerator.device), process
+    return trainer, FixedValidation(diffusion, valid, statistics, self_condition, num_classes > 0, accelerator.device), process
 
 
 def save_curves(folder: Path, curves: Mapping[str, Rows], parameters: int) -> dict[str, float]:
@@ -88,35 +100,57 @@ def save_curves(folder: Path, curves: Mapping[str, Rows], parameters: int) -> di
     return final
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "latents", "resume", "trackers", "out", "snapshots", "curves"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
-    config = load_config(args.params)
-    decisive = {
-        "T_schedule": config.T_schedule,
-        "power": config.power,
-        "optimizer": config.optimizer,
-        "random_seed": config.random_seed,
-        **config.train_diffusion.model_dump(),
-    }
-    key = training_key(decisive, inputs=[args.latents], code=[Path(__file__).parent])
-    run = os.environ.get("DVC_EXP_NAME", key)
-    accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
-    labels = class_labels(config, args.latents)
-    trainer, validation, process = make_trainer(config, len(labels), args.latents, accelerator)
-    model = DiffusionModel(trainer.averaged_denoiser(), process, labels)
-    store = CheckpointStore(resume_folder(args.resume) / key)
+def train(
+    trainer: DiffusionTrainer,
+    validation: FixedValidation,
+    model: DiffusionModel,
+    store: CheckpointStore,
+    args: argparse.Namespace,
+) -> dict[str, float]:
+    """Train to the end and write the outputs, in one process or, of several, in the first; where the curves ended."""
     snapshots = store.folder / "snapshots"
-    with store.held(), tracking(accelerator, run, decisive):
-        curves = trainer.run(store, validation, lambda step: model.save(snapshots / f"{step:06d}"))
+    curves = trainer.run(store, validation, lambda step: model.save(snapshots / f"{step:06d}"))
+    if not trainer.processes.is_main:
+        return {}
     model.save(args.out)
     with atomic_path(args.snapshots) as partial:
         shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
     final = save_curves(args.curves, curves, sum(parameter.numel() for parameter in model.denoiser.parameters()))
     store.remove()
-    print(", ".join(f"{name} {value:.6g}" for name, value in final.items()))
+    return final
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "texts", "autoencoder", "latents", "resume", "trackers", "out", "snapshots", "curves"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_config(args.params)
+    start_processes(config.train_diffusion.num_processes)
+    decisive = {
+        "T_schedule": config.T_schedule,
+        "power": config.power,
+        "optimizer": config.optimizer,
+        "random_seed": config.random_seed,
+        "train_latents": config.encode_latents.train_latents,
+        **config.train_diffusion.model_dump(),
+    }
+    inputs = [args.latents, *([args.texts, args.autoencoder] if config.encode_latents.train_latents == "on_the_fly" else [])]
+    key = training_key(decisive, inputs, code=[Path(__file__).parent])
+    run = os.environ.get("DVC_EXP_NAME", key)
+    if config.train_diffusion.compile:
+        require_compiler()
+    accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
+    labels = class_labels(config, args.latents)
+    latents = training_latents(config, args.latents, args.texts, args.autoencoder, accelerator)
+    trainer, validation, process = make_trainer(config, len(labels), latents, args.latents, accelerator)
+    model = DiffusionModel(trainer.averaged_denoiser(), process, labels)
+    trains = f"denoiser: {config.T_schedule}, {config.optimizer}, seed {config.random_seed}"
+    described = TrainingDescription.of(Path(__file__), trains, config.train_diffusion.num_train_steps)
+    store = CheckpointStore(resume_folder(args.resume) / key, described)
+    with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, decisive):
+        final = train(trainer, validation, model, store, args)
+    print(", ".join(f"{name} {value:.6g}" for name, value in final.items()), end="\n" if final else "")
 
 
 if __name__ == "__main__":

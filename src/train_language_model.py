@@ -6,7 +6,7 @@ import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read
 import argparse
 from pathlib import Path
 
-from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config import load_config, settings_from
 from annealed_lm.devices import default_device
 from annealed_lm.errors import one_sentence_errors
@@ -35,7 +35,8 @@ def main() -> None:
         for name, seed in seeds.items():
             language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, seed)
             training = settings_from(section, LanguageModelTraining, seed=seed)
-            stores.append(CheckpointStore(resume_folder(args.resume) / f"{key}-{name}"))
+            description = TrainingDescription.of(Path(__file__), f"language model: {name}", section.num_train_steps)
+            stores.append(CheckpointStore(resume_folder(args.resume) / f"{key}-{name}", description))
             with stores[-1].held():
                 train_language_model(language_model, train, training, stores[-1], default_device())
             likelihoods = language_model.likelihoods(valid, section.batch_size)

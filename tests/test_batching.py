@@ -72,3 +72,18 @@ def test_fewer_rows_than_a_batch_repeat_evenly(rows: int) -> None:
         counts = np.bincount(order.batch(step), minlength=rows)
         assert counts.sum() == BATCH_SIZE
         assert counts.max() - counts.min() <= 1
+
+
+def test_batches_of_any_texts_come_in_no_order_of_length() -> None:
+    order = BatchOrder(RAGGED, BATCH_SIZE, seed=1, bucketed=False)
+    batches = epoch(order, 0)
+    assert len(np.unique(batches)) == batches.size
+    assert padding_share(batches, RAGGED) > 0.4
+    expected = RAGGED.std() / np.sqrt(BATCH_SIZE)  # of means of independent lengths
+    assert RAGGED[batches].mean(1).std() == pytest.approx(expected, rel=0.3)
+
+
+def test_texts_of_one_length_are_not_sorted() -> None:
+    for number in (0, 3):
+        ours, theirs = (epoch(BatchOrder(EQUAL, BATCH_SIZE, seed=1, bucketed=each), number) for each in (True, False))
+        np.testing.assert_array_equal(ours, theirs)

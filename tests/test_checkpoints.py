@@ -1,5 +1,8 @@
+import dataclasses
 import errno
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from annealed_lm.checkpoints import CheckpointStore, resume_folder, training_key
+from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, code_key, resume_folder, training_key
 from annealed_lm.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +96,131 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     assert not (tmp_path / "touched").exists()
 
 
+def rewritten(store: CheckpointStore, **changes: Any) -> None:
+    """The checkpoint with other values of its entries; None takes an entry out."""
+    saved = torch.load(store.path) | changes
+    torch.save({name: value for name, value in saved.items() if value is not None}, store.path)
+
+
+def test_a_checkpoint_of_another_torch_is_one_sentence_that_names_both(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    here = str(torch.__version__).partition("+")[0]
+    rewritten(store, torch="2.0.1")
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt was written by torch 2.0.1, and this is torch {here}, .* remove "):
+        loaded(store)
+    assert store.steps_done() == 7
+
+
+@pytest.mark.parametrize("number", [0, 2, None])
+def test_a_checkpoint_of_another_format_is_one_sentence_that_names_both(number: int | None, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    rewritten(store, format=number)
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt has format {number}, and this code reads format 1: .*remove .*key"):
+        loaded(store)
+    assert store.steps_done() is None
+
+
+def without_bias() -> dict[str, Any]:
+    model = nn.Linear(20, 20, bias=False)
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
+
+
+def wider() -> dict[str, Any]:
+    model = nn.Linear(20, 30)
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
+
+
+def two_groups() -> dict[str, Any]:
+    model = nn.Linear(20, 20)
+    return {"model": model, "optimizer": torch.optim.AdamW([{"params": [each]} for each in model.parameters()])}
+
+
+MISFITS: dict[str, tuple[Any, str]] = {
+    "part missing": (lambda: parts(1.5) | {"scaler": nn.Linear(1, 1)}, "the file lacks scaler"),
+    "part too many": (lambda: {"model": parts(1.5)["model"]}, "the file has the unknown optimizer"),
+    "weight too many": (without_bias, "model has the unknown bias"),
+    "weight missing": (lambda: parts(1.5) | {"model": nn.BatchNorm1d(20)}, "model lacks num_batches_tracked, running_mean"),
+    "other shape": (wider, r"weight of model has \[20, 20\] elements, not \[30, 20\]"),
+    "other groups": (two_groups, r"param_groups of optimizer has \[2\] elements, not \[1, 1\]"),
+}
+
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_a_state_of_something_else_is_one_sentence_and_changes_nothing(what: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": []})
+    make, finding = MISFITS[what]
+    state, records = make(), {"training": [{"step": 99}]}
+    before = {name: weight.clone() for name, weight in state["model"].state_dict().items()}
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt is no state of this training \({finding}.*\); remove .*/key to"):
+        store.load(state, records)
+    assert all(torch.equal(weight, before[name]) for name, weight in state["model"].state_dict().items())
+    assert records == {"training": [{"step": 99}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"records": {}}, "the file lacks training"),
+        ({"records": {"training": [], "timing": []}}, "the file has the unknown timing"),
+        ({"records": None}, "the file lacks records"),
+        ({"extra": 1}, "the file has the unknown extra"),
+    ],
+)
+def test_records_and_entries_are_those_that_are_written(changes: dict[str, Any], finding: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": []})
+    rewritten(store, **changes)
+    with pytest.raises(InputError, match=rf"is no state of this training \({finding}\)"):
+        store.load(parts(0.0), {"training": []})
+
+
+def test_a_part_that_refuses_its_state_is_named(tmp_path: Path) -> None:
+    class Refuses(nn.Linear):
+        def load_state_dict(self, *_: Any) -> Any:
+            raise ValueError("not\nthese")
+
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, {"model": nn.Linear(2, 2)}, {})
+    with pytest.raises(InputError, match=r"is no state of this training \(model: ValueError not these\); remove"):
+        store.load({"model": Refuses(2, 2)}, {})
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from annealed_lm.checkpoints import CheckpointStore
+from annealed_lm.errors import one_sentence_errors
+store = CheckpointStore(Path(sys.argv[1]))
+with one_sentence_errors(), store.held():
+    store.save(1, {"model": torch.nn.Linear(10, 10)}, {})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    store.save(2, {"model": torch.nn.Linear(10, 10)}, {"rows": [{"text": "word " * int(sys.argv[3])}]})
+"""
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, 0), (1000, 0), (10_000, 10_000)])
+def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_the_last_checkpoint(limit: int, words: int, tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    finished = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(folder), str(limit), str(words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        f"error: the limit on the size of a file is reached while writing {folder}/checkpoint.pt; raise it (ulimit -f) and run "
+        "again: the last checkpoint and finished stages are kept\n"
+    )
+    assert CheckpointStore(folder).steps_done() == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "lock"]
+
+
 def test_a_finished_training_leaves_nothing(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "key")
     with store.held():
@@ -100,6 +228,62 @@ def test_a_finished_training_leaves_nothing(tmp_path: Path) -> None:
     store.remove()
     store.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_kept_beside_a_checkpoint_never_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.remove()
+    assert not store.path.exists()
+
+
+def test_a_finished_training_leaves_what_another_process_has_taken_up_since(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    with CheckpointStore(store.folder).held():
+        store.remove()
+    assert store.steps_done() == 7
+
+
+def test_the_lock_of_a_folder_that_is_being_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: shutil.rmtree(store.folder))
+    with pytest.raises(InputError, match=r"key was removed by another process at this moment; run again"), store.held():
+        pass
+
+
+def test_holding_sweeps_what_a_killed_process_was_writing_and_nothing_else(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    (store.folder / "snapshots" / "000003").mkdir(parents=True)
+    half = store.folder / "snapshots" / ".000006.99.partial"
+    half.mkdir()
+    (half / ".denoiser.json.99.partial").write_bytes(b"half")
+    (store.folder / ".checkpoint.pt.99.partial").write_bytes(b"half")
+    with store.held():
+        assert sorted(path.name for path in store.folder.rglob("*")) == ["000003", "checkpoint.pt", "lock", "snapshots"]
+
+
+def test_a_folder_says_what_it_is_for_from_the_first_time_that_it_is_held(
+    inputs: tuple[dict[str, Any], list[Path], list[Path]], tmp_path: Path
+) -> None:
+    code = inputs[2][0]
+    description = TrainingDescription.of(code / "train_walk.py", "a walk", 12)
+    assert (description.stage, description.trains, description.steps) == ("train_walk", "a walk", 12)
+    assert description.code == code_key(code)
+    store = CheckpointStore(tmp_path / "key", description)
+    assert store.description() is None
+    for walk in (description, dataclasses.replace(description, trains="another walk"), None):
+        store = CheckpointStore(tmp_path / "key", walk)
+        with store.held():
+            assert store.description() == description
+    (code / "stage.py").write_text("3")
+    assert TrainingDescription.of(code / "train_walk.py", "a walk", 12) != description
 
 
 HOLD = """

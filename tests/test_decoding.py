@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from annealed_lm.autoencoder import Autoencoder
 from annealed_lm.config import DecodingStrategy
-from annealed_lm.decoding import STRATEGIES, DecodingSettings, decode_latents
+from annealed_lm.decoding import STRATEGIES, DecodingSettings, decode_latents, generation_config
 from annealed_lm.encoding import encode_ids
+from annealed_lm.errors import InputError
 from annealed_lm.latents import Floats
 from annealed_lm.tokenizer import tokenize
 from tiny import LAYOUTS, MAX_TOKENS, TEXTS, latent_settings, load_bart, make_autoencoder, save_bart
@@ -199,3 +201,75 @@ def test_a_pretrained_model_starts_as_it_was_trained_to(
     written.clear()
     decode(bart, latents, strategy)
     assert any(row[1] != 0 for row in written)
+
+
+def tokens_read(autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens the decoder reads at each call from now on."""
+    read: list[int] = []
+    decoder = autoencoder.bart.model.decoder
+    forward = decoder.forward
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        read.append(options["input_ids"].shape[1])
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(decoder, "forward", counted)
+    return read
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_cache_saves_reading_and_changes_no_text(
+    strategy: str, autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = tokens_read(autoencoder, monkeypatch)
+    with_cache = decode(autoencoder, make_noise(), strategy)
+    assert set(read) == {1}
+    assert len(set(with_cache)) > 6
+    read.clear()
+
+    def without_cache(*arguments: Any) -> GenerationConfig:
+        config = generation_config(*arguments)
+        config.use_cache = False
+        return config
+
+    monkeypatch.setattr("annealed_lm.decoding.generation_config", without_cache)
+    assert decode(autoencoder, make_noise(), strategy) == with_cache
+    assert max(read) > 5
+
+
+def test_a_model_that_likes_no_cache_is_given_one(bart: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    bart.bart.config.use_cache = bart.bart.generation_config.use_cache = False
+    read = tokens_read(bart, monkeypatch)
+    decode(bart, [np.random.default_rng(0).standard_normal((6, 16)).astype(np.float32)])
+    assert set(read) == {1}
+
+
+@pytest.mark.parametrize("latent_layout", LAYOUTS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_bf16_gives_nearly_the_texts_of_full_precision(
+    strategy: str, latent_layout: str, trained_autoencoders: dict[str, Autoencoder]
+) -> None:
+    autoencoder = trained_autoencoders[latent_layout]
+    latents = encode_ids(autoencoder, tokenize(autoencoder.tokenizer, TEXTS[:30], MAX_TOKENS), 16)
+    seen: set[torch.dtype] = set()
+    hook = autoencoder.bart.lm_head.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    half = decode(autoencoder, latents, strategy, mixed_precision="bf16")
+    assert seen == {torch.bfloat16}
+    full = decode(autoencoder, latents, strategy)
+    hook.remove()
+    assert seen == {torch.bfloat16, torch.float32}
+    assert sum(a == b for a, b in zip(half, full, strict=True)) >= 27
+
+
+def test_memory_is_computed_in_bf16_too(autoencoder: Autoencoder) -> None:
+    assert autoencoder.bottleneck is not None
+    seen: set[torch.dtype] = set()
+    hook = autoencoder.bottleneck.from_latent.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    decode(autoencoder, make_noise(), mixed_precision="bf16")
+    hook.remove()
+    assert seen == {torch.bfloat16}
+
+
+def test_fp16_on_a_cpu_is_one_sentence(babbler: Autoencoder) -> None:
+    with pytest.raises(InputError, match=r"^sample_texts\.mixed_precision = fp16 needs a GPU"):
+        decode(babbler, make_noise(), mixed_precision="fp16")

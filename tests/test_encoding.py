@@ -1,13 +1,14 @@
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import encode_latents
-from annealed_lm.encoding import encode_ids
+from annealed_lm.encoding import EncodedTexts, encode_ids
 from annealed_lm.files import read_json
-from annealed_lm.latents import LatentSet
+from annealed_lm.latents import LatentIndex, LatentSet, LatentStatistics
 from annealed_lm.tokenizer import tokenize
 from tiny import COMPRESSED, LAYOUTS, MAX_TOKENS, TEXTS, label_of, make_autoencoder, write_params, write_prepared
 
@@ -36,11 +37,14 @@ def test_latents_have_the_shape_of_their_layout_and_no_padding(latent_layout: st
     assert {each.dtype for each in latents} == {np.dtype(np.float32)}
 
 
-def encode_prepared(folder: Path, labelled: bool, monkeypatch: pytest.MonkeyPatch) -> Path:
+def encode_prepared(
+    folder: Path, labelled: bool, monkeypatch: pytest.MonkeyPatch, layout: str = "compressed", train_latents: str = "cached"
+) -> Path:
     """What encode_latents writes of `TEXTS`."""
-    write_params(folder / "params.yaml", {})
+    folder.mkdir(exist_ok=True)
+    write_params(folder / "params.yaml", {"encode_latents": {"train_latents": train_latents}})
     write_prepared(folder / "prepared", labelled)
-    make_autoencoder().save(folder / "autoencoder", "0123456789abcdef", "text", {})
+    make_autoencoder(layout).save(folder / "autoencoder", "0123456789abcdef", "text", {})
     paths = {"params": "params.yaml", "texts": "prepared", "autoencoder": "autoencoder", "out": "latents"}
     monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])
     encode_latents.main()
@@ -52,13 +56,52 @@ def test_each_text_is_encoded_with_its_label(tmp_path: Path, monkeypatch: pytest
     names = read_json(folder / "latents.json")["labels"]
     assert names == sorted({label_of(text) for text in TEXTS})
     for split, texts in (("train", TEXTS[:200]), ("valid", TEXTS[200:250])):
-        latents = LatentSet.load(folder, split)
-        assert latents.labels is not None
-        assert [names[label] for label in latents.labels] == [label_of(text) for text in texts]
+        labels = LatentIndex.load(folder, split).labels
+        assert labels is not None
+        assert [names[label] for label in labels] == [label_of(text) for text in texts]
 
 
 def test_texts_without_labels_are_encoded_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = encode_prepared(tmp_path, False, monkeypatch)
     assert read_json(folder / "latents.json")["labels"] == []
-    assert [LatentSet.load(folder, split).labels for split in ("train", "valid")] == [None, None]
+    assert [LatentIndex.load(folder, split).labels for split in ("train", "valid")] == [None, None]
     assert not list(folder.glob("*_labels.npy"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_latents_encoded_on_the_fly_are_those_that_would_be_cached(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = encode_prepared(tmp_path / "cached", True, monkeypatch, layout)
+    folder = encode_prepared(tmp_path / "on_the_fly", True, monkeypatch, layout, "on_the_fly")
+    assert not (folder / "train.npy").exists()
+    for name in (
+        "latents.json",
+        "train_offsets.npy",
+        "train_labels.npy",
+        "valid.npy",
+        "valid_offsets.npy",
+        "mean.npy",
+        "std.npy",
+    ):
+        assert (folder / name).read_bytes() == (cached / name).read_bytes()
+    autoencoder = make_autoencoder(layout)
+    token_ids = tokenize(autoencoder.tokenizer, TEXTS[:200], MAX_TOKENS)
+    expected = LatentSet.load(cached, "train")
+    texts = np.array([5, 199, 0, 5, 31])
+    longest = int(expected.index.lengths[texts].max())
+    for padded in (False, True):
+        source = EncodedTexts(autoencoder, token_ids, LatentIndex.load(folder, "train"), padded, nullcontext)
+        for length in (longest, COMPRESSED.num_latents if layout == "compressed" else MAX_TOKENS):
+            for ours, theirs in zip(source.batch(texts, length), expected.batch(texts, length), strict=True):
+                np.testing.assert_allclose(ours, theirs, atol=2e-3)  # an encoder's rounding, seen through half precision
+                assert ours.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_statistics_are_those_of_the_training_latents(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = encode_prepared(tmp_path, False, monkeypatch, layout)
+    expected = LatentStatistics.of(LatentSet.load(folder, "train"), per_position=layout == "compressed")
+    found = LatentStatistics.load(folder)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-6)
+    np.testing.assert_allclose(found.std, expected.std, atol=1e-6)

@@ -20,7 +20,7 @@ TEXTS_BY_LABEL = {"cheap": 6, "expensive": 18, "moderate": 36}
 LABELS = (*LENGTHS_BY_LABEL, "unheard-of")
 """Of the model; one is of no training text, but perhaps of one for validation."""
 TRAIN = 60
-SAMPLING = SamplingSettings(batch_size=8, sampling_timesteps=3, ddim_sampling_eta=1.0, guidance_weight=1.0)
+SAMPLING = SamplingSettings(batch_size=8, mixed_precision="no", sampling_timesteps=3, ddim_sampling_eta=1.0, guidance_weight=1.0)
 DECODING = DecodingSettings(num_beams=2, top_p=0.95, min_length=0, no_repeat_ngram_size=0, repetition_penalty=1.0)
 MakeSampler = Callable[..., TextSampler]
 
@@ -144,6 +144,17 @@ def test_a_setting_changes_the_latents(changes: dict[str, Any], make_sampler: Ma
     before = sampler.latents(outline, 0, SAMPLING)
     after = sampler.latents(outline, 0, replace(SAMPLING, **changes))
     assert not any(np.allclose(one, other, atol=1e-3) for one, other in zip(before, after, strict=True))
+
+
+def test_a_lower_precision_changes_no_more_than_the_rounding(make_sampler: MakeSampler) -> None:
+    sampler = make_sampler()
+    outline = sampler.outline(10, seed=0)
+    full, half = (sampler.latents(outline, 0, replace(SAMPLING, mixed_precision=each)) for each in ("no", "bf16"))
+    assert {row.dtype for row in half} == {np.dtype(np.float32)}
+    for one, other in zip(full, half, strict=True):
+        assert 0 < np.abs(one - other).max() < 0.1 * np.abs(one).max()
+    with pytest.raises(InputError, match=r"^sample_texts\.mixed_precision = fp16 needs a GPU"):
+        sampler.latents(outline, 0, replace(SAMPLING, mixed_precision="fp16"))
 
 
 def test_the_seed_changes_the_latents(make_sampler: MakeSampler) -> None:

@@ -6,7 +6,18 @@ import torch
 from scipy import stats
 
 from annealed_lm.errors import InputError
-from annealed_lm.latents import Floats, LatentSet, LatentStatistics, draw_training_rows, gaussian_latents, index_labels
+from annealed_lm.latents import (
+    Floats,
+    LatentIndex,
+    LatentSet,
+    LatentsOnDevice,
+    LatentStatistics,
+    draw_training_rows,
+    gaussian_latents,
+    index_labels,
+    nearest_source,
+)
+from tiny import CPU
 
 WIDTH = 5
 RANDOM = np.random.default_rng(0)
@@ -28,7 +39,7 @@ FIXED = LatentSet.from_rows(FIXED_ROWS)
 
 def test_rows_come_back_as_they_were() -> None:
     assert len(RAGGED) == len(ROWS)
-    np.testing.assert_array_equal(RAGGED.lengths, LENGTHS)
+    np.testing.assert_array_equal(RAGGED.index.lengths, LENGTHS)
     for i, row in enumerate(ROWS):
         np.testing.assert_array_equal(RAGGED[i], row)
         assert RAGGED[i].dtype == np.float32
@@ -56,16 +67,16 @@ def test_labels_stay_with_their_rows(tmp_path: Path) -> None:
     made = LatentSet.from_rows(ROWS, labels)
     made.save(tmp_path, "train")
     for latents in (made, LatentSet.load(tmp_path, "train")):
-        assert latents.labels is not None
-        assert latents.labels.dtype == np.int64
-        np.testing.assert_array_equal(latents.labels, latents.lengths % 3)
+        assert latents.index.labels is not None
+        assert latents.index.labels.dtype == np.int64
+        np.testing.assert_array_equal(latents.index.labels, latents.index.lengths % 3)
 
 
 def test_latents_without_labels_leave_no_file_of_labels(tmp_path: Path) -> None:
     RAGGED.save(tmp_path, "train")
     assert {path.name for path in tmp_path.iterdir()} == {"train.npy", "train_offsets.npy"}
-    assert RAGGED.labels is None
-    assert LatentSet.load(tmp_path, "train").labels is None
+    assert RAGGED.index.labels is None
+    assert LatentIndex.load(tmp_path, "train").labels is None
 
 
 def test_labels_are_numbered_in_the_order_of_their_names() -> None:
@@ -87,7 +98,15 @@ def test_a_missing_label_is_named(split: str, line: int) -> None:
 
 
 def test_a_folder_without_latents_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no train latents"):
+    for kind in (LatentSet, LatentIndex):
+        with pytest.raises(InputError, match="holds no train latents; the stage encode_latents writes them"):
+            kind.load(tmp_path, "train")
+
+
+def test_latents_that_were_not_kept_have_an_index_still(tmp_path: Path) -> None:
+    RAGGED.index.save(tmp_path, "train")
+    np.testing.assert_array_equal(LatentIndex.load(tmp_path, "train").lengths, LENGTHS)
+    with pytest.raises(InputError, match=r"no vectors of the train texts: encode_latents.train_latents = cached writes them"):
         LatentSet.load(tmp_path, "train")
 
 
@@ -102,6 +121,33 @@ def test_a_batch_holds_the_rows_asked_for_and_zeros() -> None:
         np.testing.assert_array_equal(row[row_mask].numpy(), ROWS[i])
         assert torch.equal(row_mask, torch.arange(longest) < LENGTHS[i])
         assert not row[~row_mask].any()
+
+
+@pytest.mark.parametrize("length", [None, 8, 30])
+def test_latents_on_the_device_are_the_same(length: int | None) -> None:
+    texts = np.array([7, 0, 59, 7, 33])
+    for ours, theirs in zip(LatentsOnDevice(RAGGED, CPU).batch(texts, length), RAGGED.batch(texts, length), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+def test_a_batch_can_be_padded_further() -> None:
+    texts = np.array([7, 0, 59])
+    padded, mask = RAGGED.batch(texts)
+    further, wider = RAGGED.batch(texts, 20)
+    assert torch.equal(further[:, : padded.shape[1]], padded)
+    assert not further[:, padded.shape[1] :].any()
+    assert torch.equal(wider[:, : mask.shape[1]], mask)
+    assert wider.shape == (3, 20)
+    assert wider.sum() == mask.sum()
+
+
+@pytest.mark.parametrize(("free_bytes", "held"), [(10**9, True), (10**3, False)])
+def test_a_gpu_with_room_holds_the_latents(free_bytes: int, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes, 10**9))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_: self)  # there is no GPU here
+    assert isinstance(nearest_source(RAGGED, torch.device("cuda")), LatentsOnDevice) == held
+    assert nearest_source(RAGGED, CPU) is RAGGED
 
 
 def test_statistics_are_those_of_all_vectors() -> None:
@@ -148,7 +194,7 @@ def test_identity_changes_nothing() -> None:
 
 def test_a_constant_dimension_is_not_blown_up() -> None:
     rows = [np.full((2, WIDTH), 0.5, dtype=np.float32)] * 3
-    statistics = LatentStatistics.of(LatentSet.from_rows(rows), per_position=False)
+    statistics = LatentStatistics.of(rows, per_position=False)
     assert not statistics.normalise(torch.from_numpy(rows[0])).any()
 
 
@@ -168,7 +214,7 @@ def test_the_training_row_of_a_text_depends_on_seed_and_number_only() -> None:
 @pytest.mark.parametrize(("latents", "per_position"), [(RAGGED, False), (FIXED, True)])
 def test_the_control_has_the_statistics_of_the_training_latents(latents: LatentSet, per_position: bool) -> None:
     statistics = LatentStatistics.of(latents, per_position)
-    control = LatentSet.from_rows(gaussian_latents(statistics, [3] * 2000, seed=0))
+    control = gaussian_latents(statistics, [3] * 2000, seed=0)
     found = LatentStatistics.of(control, per_position)
     torch.testing.assert_close(found.std, statistics.std, rtol=0.1, atol=0)
     assert ((found.mean - statistics.mean).abs() < 0.12 * statistics.std).all()

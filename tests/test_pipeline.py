@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 TOOLS = {
     "apply_preset",
+    "clean_resume",
     "doctor",
     "generate_dataset",
     "report_test",

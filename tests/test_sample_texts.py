@@ -24,6 +24,7 @@ EFFECTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"no_repeat_ngram_size": 1}, ALL_STRATEGIES),
     ({"repetition_penalty": 2.0}, ALL_STRATEGIES),
     ({"guidance_weight": 3}, ALL_STRATEGIES),
+    ({"mixed_precision": "bf16"}, ["nucleus"]),
 ]
 LABELS = ("cheap", "dear", "fair")
 Sample = Callable[..., dict[str, list[str]]]

@@ -1,12 +1,13 @@
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from scipy import stats
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
@@ -64,8 +65,8 @@ def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: in
     diffusion = make_diffusion(objective, noise_schedule="linear")
     x_start = torch.randn(3, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
     oracle = Oracle(diffusion, x_start)
-    draw = per_text_noise(range(3), [5] * 3, LATENT_DIM, 0, CPU)
-    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), draw, steps, eta, None)
+    noise_at = per_text_noise(range(3), 5, LATENT_DIM, 0, CPU)
+    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), noise_at, steps, eta, None)
     torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
     assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
     assert oracle.conditions[0] is None
@@ -95,9 +96,14 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     denoiser = make_denoiser(self_condition=False)
     mask = torch.ones(2, 5, dtype=torch.bool)
     noises = torch.randn(steps, 2, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
-    source: Iterator[Tensor] = iter(noises)
-    found = ddim_sample(diffusion, denoiser, mask, lambda: next(source), steps, eta, None)
-    assert next(source, None) is None  # one draw a step
+    drawn: list[int] = []
+
+    def noise_at(number: int) -> Tensor:
+        drawn.append(number)
+        return noises[number]
+
+    found = ddim_sample(diffusion, denoiser, mask, noise_at, steps, eta, None)
+    assert drawn == (list(range(steps)) if eta else [0])  # none that is of no effect
 
     alphas = diffusion.alphas_cumprod
     betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
@@ -173,15 +179,55 @@ def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-4)
 
 
-def test_noise_is_standard_normal_where_real_and_new_at_each_draw() -> None:
-    draw = per_text_noise(range(200), [5, 8] * 100, LATENT_DIM, 0, CPU)
-    first, second = draw(), draw()
+def test_noise_is_standard_normal_and_of_each_number_another() -> None:
+    noise_at = per_text_noise(range(200), 8, LATENT_DIM, 0, CPU)
+    first, second = noise_at(0), noise_at(1)
     assert first.shape == (200, 8, LATENT_DIM)
-    assert not first[::2, 5:].any()
-    real = torch.cat([first[::2, :5].flatten(), first[1::2].flatten()])
-    assert abs(float(real.mean())) < 0.06
-    assert float(real.std()) == pytest.approx(1, abs=0.05)
-    assert not torch.isclose(first[1::2], second[1::2]).all(-1).any()
+    assert first.dtype == torch.float32
+    assert stats.kstest(first.flatten().numpy(), "norm").pvalue > 0.001
+    assert not torch.isclose(first, second).all(-1).any()
+    assert torch.equal(noise_at(0), first)
+
+
+def test_the_noise_of_a_text_depends_on_seed_text_number_and_position_only() -> None:
+    everything = per_text_noise(range(20), 8, LATENT_DIM, 0, CPU)(3)
+    for indices, length in (([7], 8), ([7, 2], 3), ([19, 0, 4], 1)):
+        assert torch.equal(per_text_noise(indices, length, LATENT_DIM, 0, CPU)(3), everything[indices, :length])
+    assert not torch.isclose(per_text_noise(range(20), 8, LATENT_DIM, 1, CPU)(3), everything).all(-1).any()
+
+
+class Recorder(TorchDispatchMode):
+    """Records the operations that a device would be waited for: their result decides what comes next, or its shape."""
+
+    WAITING = ("item", "_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique", "repeat_interleave")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.waiting: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        self.count += 1
+        masks = name == "index" and any(each is not None and each.dtype == torch.bool for each in args[1])
+        if name.startswith(self.WAITING) or masks:
+            self.waiting.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("guidance_weight", [1.0, 2.0])
+def test_no_step_waits_for_the_device_or_loops_over_texts(guidance_weight: float) -> None:
+    counts = {}
+    for steps, texts in itertools.product((2, 3), (2, 40)):
+        diffusion, denoiser = make_diffusion(), guided(make_denoiser(num_classes=CLASSES), CLASSES, guidance_weight)
+        noise_at = per_text_noise(range(texts), 5, LATENT_DIM, 0, CPU)
+        mask, class_id = torch.ones(texts, 5, dtype=torch.bool), torch.zeros(texts, dtype=torch.long)
+        recorder = Recorder()
+        with recorder:
+            ddim_sample(diffusion, denoiser, mask, noise_at, steps, 1.0, class_id)
+        counts[steps, texts] = recorder.count
+        assert recorder.waiting == []
+    assert counts[2, 2] == counts[2, 40] < counts[3, 2] == counts[3, 40]
 
 
 def test_a_text_depends_on_its_class_and_on_no_other() -> None:
@@ -258,3 +304,50 @@ def test_more_guidance_goes_further_from_the_unconditional_model() -> None:
 def test_guidance_of_a_model_without_classes_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"guidance_weight = 2 guides towards a class.*class_conditional: true"):
         draw_latents(guidance_weight=2.0)
+
+
+def make_smooth_denoiser() -> DenoisingTransformer:
+    """With weights of the size that a trained network has: what it says changes gently with what it reads."""
+    torch.manual_seed(0)
+    denoiser = DenoisingTransformer(denoiser_settings(max_length=MAX_LENGTH, tx_dim=32))
+    nn.init.normal_(denoiser.output.weight, std=0.2)
+    return denoiser.eval()
+
+
+@pytest.mark.parametrize("objective", ["pred_x0", "pred_v"])
+def test_latents_in_bf16_are_float32_and_close_to_those_in_full_precision(objective: str) -> None:
+    options: dict[str, Any] = {"denoiser": make_smooth_denoiser(), "objective": objective, "sampling_timesteps": 20}
+    full, half = (np.concatenate(draw_latents(mixed_precision=each, **options)) for each in ("no", "bf16"))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.05 * full.std()
+    assert not np.array_equal(half, torch.from_numpy(half).bfloat16().float().numpy())
+
+
+def test_only_the_network_computes_in_lower_precision() -> None:
+    denoiser = make_denoiser()
+    with torch.no_grad():  # what it says is exact in bf16, and the same of everything
+        denoiser.output.weight.zero_()
+        denoiser.output.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 2.0]))
+    seen: list[tuple[torch.dtype, torch.dtype]] = []
+    denoiser.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
+    options: dict[str, Any] = {"denoiser": denoiser, "objective": "pred_noise"}
+    full, half = (draw_latents(mixed_precision=each, **options) for each in ("no", "bf16"))
+    assert all(np.array_equal(*rows) for rows in zip(full, half, strict=True))
+    assert set(seen[: len(seen) // 2]) == {(torch.float32, torch.float32)}
+    assert set(seen[len(seen) // 2 :]) == {(torch.float32, torch.bfloat16)}
+
+
+def test_guidance_in_bf16_is_mixed_in_full_precision() -> None:
+    inputs = torch.zeros(2, 3, LATENT_DIM), torch.ones(2), torch.ones(2, 3, dtype=torch.bool), None, torch.tensor([0, 1])
+
+    def denoiser(x_t: Tensor, *others: Any) -> Tensor:
+        values = torch.tensor([1.0, 1.0, 1.0078125, 1.0078125], dtype=torch.bfloat16)  # with class, without
+        return values[:, None, None].expand(x_t.shape)
+
+    output = guided(denoiser, CLASSES, 1.25)(*inputs)
+    assert output.unique().item() == 1 - 2**-9  # which bf16 does not have
+
+
+def test_fp16_on_a_cpu_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"^sample_texts\.mixed_precision = fp16 needs a GPU.*should be no or bf16$"):
+        draw_latents(mixed_precision="fp16")

@@ -18,10 +18,11 @@ from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 import train_diffusion
 from annealed_lm import trackers
+from annealed_lm.accelerators import make_accelerator
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_tsv
 from annealed_lm.trackers import WANDB_DEFAULTS, CurveTracking, require_installed, tracking
-from annealed_lm.training import DiffusionTrainer, make_accelerator
+from annealed_lm.training import DiffusionTrainer
 from tiny import ROOT, write_latents, write_params
 
 ALL = ["wandb", "tensorboard", "dvclive"]
@@ -49,7 +50,7 @@ def arguments(folder: Path, latents: Path, chosen: list[str], tracker_folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     write_params(folder / "params.yaml", {"trackers": chosen, "train_diffusion": TRAINING})
     paths = {"params": folder / "params.yaml", "latents": latents, "trackers": tracker_folder}
-    paths |= {name: folder / name for name in ("resume", "out", "snapshots", "curves")}
+    paths |= {name: folder / name for name in ("texts", "autoencoder", "resume", "out", "snapshots", "curves")}
     return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
 
 

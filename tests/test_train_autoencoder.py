@@ -60,10 +60,10 @@ def test_texts_become_latents_and_latents_texts(
     latents, statistics = LatentSet.load(project / "latents", "valid"), LatentStatistics.load(project / "latents")
     description = read_json(project / "latents" / "latents.json")
     assert description["latent_dim"] == latent_dim == statistics.mean.shape[1]
-    assert description["max_length"] >= latents.lengths.max()
-    assert len(statistics.mean) == (1 if latent_layout == "per_token" else latents.lengths[0])
+    assert description["max_length"] >= latents.index.lengths.max()
+    assert len(statistics.mean) == (1 if latent_layout == "per_token" else latents.index.lengths[0])
     assert len(latents) == 50
-    assert (len(set(latents.lengths)) == 1) == (latent_layout == "compressed")
+    assert (len(set(latents.index.lengths)) == 1) == (latent_layout == "compressed")
     settings = DecodingSettings(num_beams=2, top_p=0.9, min_length=0, no_repeat_ngram_size=0, repetition_penalty=1.0)
     for strategy in STRATEGIES:
         texts = decode_latents(autoencoder, [latents[i] for i in range(5)], strategy, settings, seed=0, batch_size=2)

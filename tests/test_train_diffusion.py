@@ -13,38 +13,22 @@ from typing import Any, get_args
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 from torch import Tensor
 
+import encode_latents
 import train_diffusion
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
-from annealed_lm.config import Optimizer, TrainDiffusion
+from annealed_lm.config import TrainDiffusion
+from annealed_lm.config_types import Optimizer
 from annealed_lm.diffusion import LOSSES
 from annealed_lm.diffusion_model import DiffusionModel
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_json, read_tsv
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
 from annealed_lm.training import DiffusionTrainer
-from tiny import ROOT, write_latents, write_params
+from diffusion_runs import STEPS, TOP_LEVEL, arguments, differ, outputs, weights
+from tiny import ROOT, make_autoencoder, write_latents, write_params, write_prepared
 
-STEPS = 8
-TOP_LEVEL = ("T_schedule", "power", "optimizer", "random_seed")
-REFERENCE = {
-    "T_schedule": "polynomial",
-    "optimizer": "adamw",
-    "timesteps": 100,
-    "tx_dim": 8,
-    "tx_depth": 1,
-    "tx_heads": 2,
-    "num_train_steps": STEPS,
-    "train_batch_size": 8,
-    "learning_rate": 0.01,
-    "lr_warmup_steps": 2,
-    "log_every": 2,
-    "validate_every": 4,
-    "evaluate_every": 3,
-    "checkpoint_every": 4,
-}
 LABELS = ("bad", "fair", "good")
 EFFECTS: list[dict[str, Any]] = [
     {"power": 5},
@@ -71,6 +55,8 @@ EFFECTS: list[dict[str, Any]] = [
     {"ema_decay": 0.3},
     {"ema_power": 3.0},
     {"mixed_precision": "bf16"},
+    {"batching": "shuffled"},
+    {"batching": "padded"},
 ]
 ALTERNATIVES: dict[str, list[str]] = {
     "T_schedule": list(T_SCHEDULES),
@@ -103,17 +89,6 @@ def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def arguments(folder: Path, latents: Path, changes: dict[str, Any]) -> list[str]:
-    """The stage's arguments for a run in `folder`, whose params.yaml gets `changes` of the reference."""
-    values = REFERENCE | changes
-    top = {name: values.pop(name) for name in TOP_LEVEL if name in values}
-    folder.mkdir(exist_ok=True)
-    write_params(folder / "params.yaml", top | {"train_diffusion": values})
-    paths = {"params": folder / "params.yaml", "latents": latents}
-    paths |= {name: folder / name for name in ("resume", "trackers", "out", "snapshots", "curves")}
-    return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
-
-
 Run = Callable[..., Path]
 
 
@@ -143,27 +118,10 @@ def reference(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights(folder: Path) -> dict[str, Tensor]:
-    return load_file(folder / "out" / "denoiser.safetensors")
-
-
-def differ(one: Path, other: Path) -> bool:
-    """By more than rounding."""
-    ours, theirs = weights(one), weights(other)
-    if {name: weight.shape for name, weight in ours.items()} != {name: weight.shape for name, weight in theirs.items()}:
-        return True
-    return any(not torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5) for name in ours)
-
-
-def outputs(folder: Path, names: tuple[str, ...] = ("out", "curves", "snapshots")) -> dict[str, bytes]:
-    """All files but that of the times, which no two runs share."""
-    paths = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and path.name != "timing.tsv"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
 def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
     tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
     tried |= {"tan_d", "gradient_accumulation_steps", "class_conditional", "class_unconditional_prob"}
+    tried |= {"fused", "compile", "num_processes"}  # which change rounding only: test_training.py, test_processes.py
     assert tried == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
 
 
@@ -232,6 +190,31 @@ def test_classes_without_labels_are_one_sentence_that_names_the_corpora_with_lab
     with pytest.raises(InputError, match=r"train_diffusion.class_conditional = true needs labels.*restaurants, sst2 and ag_news"):
         run(tmp_path / "unlabelled", class_conditional=True)
     assert not (tmp_path / "unlabelled" / "resume").exists()
+
+
+def test_latents_encoded_on_the_fly_train_as_cached_ones_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for train_latents in ("cached", "on_the_fly"):
+        folder = tmp_path / train_latents
+        write_prepared(folder / "texts")
+        make_autoencoder("per_token").save(folder / "autoencoder", "0123456789abcdef", "text", {})
+        write_params(folder / "encoding.yaml", {"encode_latents": {"train_latents": train_latents}})
+        paths = {"params": "encoding.yaml", "texts": "texts", "autoencoder": "autoencoder", "out": "latents"}
+        monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])
+        encode_latents.main()
+        run(folder, on=folder / "latents", train_latents=train_latents, num_train_steps=20, batching="padded")
+    curves = [read_tsv(tmp_path / folder / "curves" / "training.tsv") for folder in ("cached", "on_the_fly")]
+    losses = [[float(row["loss"]) for row in rows] for rows in curves]
+    assert losses[1] == pytest.approx(losses[0], rel=5e-3)
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_a_compiler_is_looked_for_before_anything_is_loaded(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise InputError("no compiler")
+
+    monkeypatch.setattr(train_diffusion, "require_compiler", refuse)
+    with pytest.raises(InputError, match="no compiler"):
+        run(tmp_path / "compiled", compile=True, on=tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("parts", [2, 3, 8])

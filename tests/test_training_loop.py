@@ -2,6 +2,8 @@ import math
 import os
 import signal
 import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import nn
 
 from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.errors import InputError
+from annealed_lm.processes import ALONE, Processes
 from annealed_lm.training_loop import numbered, run_steps
 
 STEPS = 12
@@ -40,7 +43,7 @@ class Training:
         self.rows.append({"step": step + 1, "weight": self.model.weight.item()})
         return {"loss": torch.tensor(loss), "T_now": 5}
 
-    def run(self, seed: int = 0, checkpoint_every: int = 4) -> float:
+    def run(self, seed: int = 0, checkpoint_every: int | str = 4, processes: Processes = ALONE) -> float:
         run_steps(
             STEPS,
             self.train_step,
@@ -50,6 +53,7 @@ class Training:
             store=self.store,
             checkpoint_every=checkpoint_every,
             description="walk",
+            processes=processes,
         )
         return self.model.weight.item()
 
@@ -102,6 +106,131 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(uninterrupted: T
     assert resumed.run() == uninterrupted.model.weight.item()
     assert resumed.steps_done == [8, 9, 10, 11]
     assert resumed.rows == uninterrupted.rows
+
+
+def pass_time(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each step last 10 seconds, and whatever else no time."""
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0 * len(training.steps_done))
+
+
+def saved_steps(training: Training, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The list that the steps of its checkpoints will be appended to."""
+    steps: list[int] = []
+    save = training.store.save
+
+    def recorded(step: int, *state: Any) -> None:
+        steps.append(step)
+        save(step, *state)
+
+    monkeypatch.setattr(training.store, "save", recorded)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_every", "expected"),
+    [
+        ("30s", [3, 6, 9]),
+        ("0.5min", [3, 6, 9]),
+        ("25s", [3, 6, 9]),
+        ("1min", [6]),
+        ("1h", []),
+        ("1s", [*range(1, STEPS)]),
+        (5, [5, 10]),
+    ],
+)
+def test_checkpoints_are_saved_every_so_often_and_change_nothing(
+    checkpoint_every: int | str, expected: list[int], uninterrupted: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(tmp_path / "key")
+    steps = saved_steps(training, monkeypatch)
+    pass_time(training, monkeypatch)
+    assert training.run(checkpoint_every=checkpoint_every) == uninterrupted.model.weight.item()
+    assert training.rows == uninterrupted.rows
+    assert steps == expected
+
+
+def test_a_wrong_interval_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    training = Training(tmp_path / "key")
+    with pytest.raises(ValueError, match="a number of steps greater than 0, or a time such as 90s"):
+        training.run(checkpoint_every="often")
+    assert training.steps_done == []
+
+
+@dataclass(frozen=True)
+class OneOfTwo(Processes):
+    """A process whose companion does not run here.
+
+    Attributes:
+        asked: what it asked the companion.
+        stops_at: the number of the question that the companion answers with yes.
+        other_first: the step that the companion starts from, by default the same.
+    """
+
+    asked: list[str] = field(default_factory=list)
+    stops_at: int = 10**9
+    other_first: int | None = None
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        return value + (value if self.other_first is None else self.other_first)
+
+    def any(self, flag: bool) -> bool:
+        self.asked.append("any")
+        return flag or self.asked.count("any") == self.stops_at
+
+    def wait(self) -> None:
+        self.asked.append("wait")
+
+
+def one_of_two(rank: int, **others: Any) -> OneOfTwo:
+    return OneOfTwo(rank, 2, torch.device("cpu"), **others)
+
+
+def test_of_several_processes_only_the_first_saves(tmp_path: Path) -> None:
+    Training(tmp_path / "second").run(processes=one_of_two(1))
+    assert not (tmp_path / "second").exists()
+    Training(tmp_path / "first").run(processes=one_of_two(0))
+    assert torch.load(tmp_path / "first" / "checkpoint.pt")["step"] == 8
+
+
+def test_processes_draw_other_numbers_and_the_first_those_of_a_process_alone(uninterrupted: Training, tmp_path: Path) -> None:
+    weights = [Training(tmp_path / str(rank)).run(processes=one_of_two(rank)) for rank in (0, 1)]
+    assert weights[0] == uninterrupted.model.weight.item() != weights[1]
+    assert Training(tmp_path / "again").run(processes=one_of_two(1)) == weights[1]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_stop_together_after_the_first_has_saved(rank: int, uninterrupted: Training, tmp_path: Path) -> None:
+    processes = one_of_two(rank, stops_at=2)  # the first question is whether both start from one step
+    training = Training(tmp_path / "key")
+    with pytest.raises(InputError, match=f"stopped by a signal after step 10 of {STEPS}"):
+        training.run(processes=processes)
+    assert processes.asked == ["any", "any", "wait"]
+    assert training.store.path.exists() == (rank == 0)
+    if rank == 0:
+        assert Training(tmp_path / "key").run() == uninterrupted.model.weight.item()
+
+
+def test_a_signal_to_one_of_several_processes_waits_for_the_step_at_which_they_ask(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="after step 10 of"):
+        Training(tmp_path / "key", signal_at=3).run(processes=one_of_two(0))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_every_process_asks_the_same_questions(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, processes = Training(tmp_path / "key"), one_of_two(rank)
+    pass_time(training, monkeypatch)
+    training.run(checkpoint_every="50s", processes=processes)
+    assert processes.asked == ["any"] * 5  # of the start, and of stopping and of time after the steps 10 and 12
+    assert training.store.path.exists() == (rank == 0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_that_find_different_checkpoints_say_so(rank: int, tmp_path: Path) -> None:
+    Training(tmp_path / "key").run()
+    training = Training(tmp_path / "key")
+    with pytest.raises(InputError, match=r"find different checkpoints in .*key: it must be a folder that all of them see"):
+        training.run(processes=one_of_two(rank, other_first=0))
+    assert training.steps_done == []
 
 
 def test_a_finished_training_saves_no_checkpoint_of_its_end(uninterrupted: Training) -> None:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -5,19 +7,20 @@ from torch import Tensor
 
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.latents import LatentSet, LatentStatistics
-from annealed_lm.validation import T_RANGES, VALIDATION_TEXTS, FixedValidation
+from annealed_lm.validation import T_RANGES, VALIDATION_BATCH, VALIDATION_TEXTS, FixedValidation
 
 WIDTH = 3
 RANDOM = np.random.default_rng(0)
 ROWS = [RANDOM.standard_normal((length, WIDTH)).astype(np.float32) for length in RANDOM.integers(1, 5, 600)]
-STATISTICS = LatentStatistics.of(LatentSet.from_rows(ROWS), per_position=False)
+STATISTICS = LatentStatistics.of(ROWS, per_position=False)
 
 
 def make(
     rows: list[np.ndarray] = ROWS, timesteps: int = 100, self_condition: bool = False, labels: list[int] | None = None
 ) -> FixedValidation:
     diffusion = GaussianDiffusion("cosine", timesteps, 9, "pred_x0", "l2")
-    return FixedValidation(diffusion, LatentSet.from_rows(rows, labels), STATISTICS, self_condition, torch.device("cpu"))
+    latents = LatentSet.from_rows(rows, labels)
+    return FixedValidation(diffusion, latents, STATISTICS, self_condition, labels is not None, torch.device("cpu"))
 
 
 def zeros(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
@@ -29,7 +32,9 @@ def test_two_validations_are_the_same_whatever_was_drawn_before() -> None:
     torch.rand(5)
     other = make()
     assert torch.equal(one.t, other.t)
-    assert torch.equal(one.noise, other.noise)
+    for ours, theirs in zip(one.batches, other.batches, strict=True):
+        assert torch.equal(ours.noise, theirs.noise)
+        assert torch.equal(ours.rows, theirs.rows)
     assert torch.equal(one.losses(zeros), other.losses(zeros))
     assert torch.equal(one.losses(zeros), one.losses(zeros))
 
@@ -70,8 +75,9 @@ def test_the_network_is_conditioned_as_when_it_samples(self_condition: bool) -> 
         return torch.ones_like(x_t)
 
     make(self_condition=self_condition).losses(denoiser)
-    assert len(conditions) == 1 + self_condition
-    assert (conditions[-1] == self_condition).all()
+    batches = VALIDATION_TEXTS // VALIDATION_BATCH
+    assert len(conditions) == batches * (1 + self_condition)
+    assert all((condition == self_condition).all() for condition in conditions[self_condition :: 1 + self_condition])
 
 
 @pytest.mark.parametrize("texts", [20, 600])
@@ -83,11 +89,19 @@ def test_the_network_is_told_every_label(texts: int) -> None:
         return torch.zeros_like(x_t)
 
     labels = RANDOM.integers(0, 4, texts).tolist()
-    for each in (labels, None):
-        make(ROWS[:texts], labels=each).losses(denoiser)
-    assert told[0] is not None
-    assert told[0].tolist() == labels[:VALIDATION_TEXTS]
-    assert told[1] is None
+    conditional = make(ROWS[:texts], labels=labels)
+    conditional.losses(denoiser)
+    assert [each.tolist() for each in told] == [[labels[row] for row in batch.rows] for batch in conditional.batches]
+    told.clear()
+    make(ROWS[:texts]).losses(denoiser)
+    assert set(told) == {None}
+
+
+def test_every_text_is_looked_at_once_among_texts_of_like_length() -> None:
+    batches = make().batches
+    assert sorted(torch.cat([batch.rows for batch in batches]).tolist()) == list(range(VALIDATION_TEXTS))
+    lengths = [batch.mask.sum(1) for batch in batches]
+    assert all(one.max() <= other.min() for one, other in pairwise(lengths))
 
 
 def test_each_range_has_the_mean_of_its_own_timesteps() -> None:

@@ -45,6 +45,15 @@ class LatentSettings:
     reconstruction_layers: int
     frozen_states: bool
 
+    @property
+    def max_length(self) -> int:
+        """Most vectors of a text."""
+        return self.length(self.max_tokens)
+
+    def length(self, tokens: int) -> int:
+        """Vectors of a text of so many tokens."""
+        return self.num_latents if self.latent_layout == "compressed" else tokens
+
 
 class Bottleneck(nn.Module):
     """Encoder states [batch, tokens, d_model] -> latents [batch, vectors, latent_dim] -> memory of the decoder.

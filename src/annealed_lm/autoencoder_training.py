@@ -20,7 +20,7 @@ from annealed_lm.training_loop import numbered, run_steps
 
 LATENT_NOISE_RAMP = 0.25
 """Share of training over which the noise on the latents grows to its full level."""
-CHECKPOINT_EVERY = 500
+CHECKPOINT_EVERY: int | str = "30s"
 SHOW_EVERY = 20
 
 
@@ -80,7 +80,7 @@ def train_autoencoder(
     """Train in place whatever of the autoencoder is not frozen, on texts given as token ids."""
     learner = autoencoder.to(device).eval().learner()
     learner.train()  # a frozen BART keeps its own dropout off
-    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay))
+    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay, fused=True))
     schedulers = make_schedulers(optimizers, "cosine", training.lr_warmup_steps, training.num_train_steps)
     order = BatchOrder([len(row) for row in token_ids], training.batch_size, training.seed)
 

@@ -5,57 +5,35 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from annealed_lm.annealing import T_SCHEDULES
-from annealed_lm.config_errors import contradiction, nearest, sentence
+from annealed_lm.config_errors import contradiction, sentence
+from annealed_lm.config_types import (
+    DatasetName,
+    DecodingStrategy,
+    LearningRateSchedule,
+    MauveFeatures,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenShare,
+    Optimizer,
+    PositiveFloat,
+    PositiveInt,
+    Revision,
+    Seed,
+    Share,
+    StepsOrTime,
+    Tokenizer,
+    Tracker,
+    one_of,
+    without_repeats,
+)
 from annealed_lm.errors import InputError
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
 
-
-def one_of(names: dict[str, Any]) -> AfterValidator:
-    """A validator that accepts the names of a registry and suggests the nearest one for any other."""
-
-    def check(name: str) -> str:
-        if name not in names:
-            raise PydanticCustomError(
-                "unknown_name", "{reason}", {"reason": f"is not one of {', '.join(names)}{nearest(name, list(names))}"}
-            )
-        return name
-
-    return AfterValidator(check)
-
-
-def without_repeats(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise PydanticCustomError("repeats", "should name each entry once")
-    return values
-
-
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
-Optimizer = Literal["adamw", "lion", "muon"]
-DatasetName = Literal["restaurants", "e2e", "roc", "sst2", "ag_news", "text"]
-Tracker = Literal["wandb", "tensorboard", "dvclive"]
 LABELLED = ("restaurants", "sst2", "ag_news")
-Tokenizer = Literal["word", "bpe"]
-MauveFeatures = Literal["sentence", "language_model"]
-DecodingStrategy = Literal["greedy", "beam", "nucleus"]
-LearningRateSchedule = Literal[
-    "constant",
-    "constant_with_warmup",
-    "linear",
-    "cosine",
-    "inverse_sqrt",
-]
 SMALLEST_BPE = 256 + 4
 """Every byte and the special tokens."""
 
@@ -127,6 +105,7 @@ class TrainAutoencoder(Section):
 
 class EncodeLatents(Section):
     batch_size: PositiveInt
+    train_latents: Literal["cached", "on_the_fly"]
 
 
 class TrainLanguageModel(Section):
@@ -189,21 +168,32 @@ class TrainDiffusion(Section):
     max_grad_norm: PositiveFloat
     ema_decay: OpenShare
     ema_power: PositiveFloat
+    batching: Literal["bucketed", "shuffled", "padded"]
     mixed_precision: Literal["no", "bf16", "fp16"]
+    fused: bool
+    compile: bool
+    num_processes: PositiveInt
     log_every: PositiveInt
     validate_every: PositiveInt
     evaluate_every: PositiveInt
-    checkpoint_every: PositiveInt
+    checkpoint_every: StepsOrTime
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> "TrainDiffusion":
         return require_divisible(self, "tx_dim", "tx_heads")
+
+    @model_validator(mode="after")
+    def every_process_has_texts(self) -> "TrainDiffusion":
+        if self.num_processes > self.train_batch_size:
+            raise contradiction(f"num_processes = {self.num_processes} is more than train_batch_size = {self.train_batch_size}")
+        return self
 
 
 class SampleTexts(Section):
     eval_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(without_repeats)]
     num_samples: Annotated[int, Field(ge=20)]  # MAUVE clusters num_samples / 10 buckets
     batch_size: PositiveInt
+    mixed_precision: Literal["no", "bf16", "fp16"]
     sampling_timesteps: PositiveInt
     ddim_sampling_eta: Share
     guidance_weight: NonNegativeFloat

@@ -12,6 +12,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
 from annealed_lm.autoencoder import Autoencoder, normalise_vectors
+from annealed_lm.devices import autocast
 from annealed_lm.nucleus import NucleusChoice, text_uniforms
 
 STRATEGIES = ("greedy", "beam", "nucleus")
@@ -20,13 +21,14 @@ STRATEGIES = ("greedy", "beam", "nucleus")
 @dataclass(frozen=True)
 class DecodingSettings:
     """Attributes: `num_beams` of beam; `top_p` of nucleus (Holtzman et al. 2020, arXiv 1904.09751); the others of every strategy,
-    in tokens, as transformers defines them."""
+    in tokens, as transformers defines them; `mixed_precision` that the decoder computes in, a name in `PRECISIONS`."""
 
     num_beams: int
     top_p: float
     min_length: int
     no_repeat_ngram_size: int
     repetition_penalty: float
+    mixed_precision: str = "no"
 
 
 def generation_config(autoencoder: Autoencoder, strategy: str, settings: DecodingSettings) -> GenerationConfig:
@@ -46,6 +48,7 @@ def generation_config(autoencoder: Autoencoder, strategy: str, settings: Decodin
         decoder_start_token_id=config.decoder_start_token_id,
         early_stopping=False,
         length_penalty=1.0,
+        use_cache=True,
     )
 
 
@@ -62,6 +65,9 @@ def decode_latents(
 
     Args:
         strategy: a name in `STRATEGIES`; only nucleus draws random numbers.
+
+    Raises:
+        InputError: the autoencoder's device cannot compute in `settings.mixed_precision`.
     """
     device = autoencoder.bart.device
     bart: Any = autoencoder.bart  # generate is declared for a protocol that BART's own type does not meet
@@ -78,11 +84,12 @@ def decode_latents(
         choice = LogitsProcessorList()
         if strategy == "nucleus":
             choice.append(NucleusChoice(settings.top_p, text_uniforms(indices, config.max_length, seed).to(device)))
-        ids = bart.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask)),
-            attention_mask=mask,
-            generation_config=config,
-            logits_processor=choice,
-        )
+        with autocast(device, settings.mixed_precision):
+            ids = bart.generate(
+                encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask)),
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=choice,
+            )
         texts.update(zip(indices, autoencoder.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True))
     return [texts[i].strip() for i in range(len(latents))]

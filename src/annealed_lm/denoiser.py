@@ -150,6 +150,15 @@ class DenoisingTransformer(nn.Module):
         output: Tensor = self.output(self.norm(x))
         return output
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks with torch.compile: one of them, in fact, for they share their code, at any batch size and length.
+
+        A shape that needs another graph than those compiled so far is an error, never a return to uncompiled code.
+        """
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        for block in self.blocks:
+            block.compile(fullgraph=True, dynamic=True)
+
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The matrices of the blocks."""
         return [parameter for parameter in self.blocks.parameters() if parameter.ndim == 2]

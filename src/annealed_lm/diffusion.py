@@ -110,14 +110,14 @@ class GaussianDiffusion:
         """Loss of each text, [batch]: the mean over its real positions and their channels.
 
         Args:
-            self_cond_rows: bool [batch]; these texts are first denoised without gradient and conditioned on the result
-                (Chen et al. 2023, Analog Bits, arXiv 2208.04202, algorithm 1).
+            self_cond_rows: int64 [rows], which texts are first denoised without gradient and conditioned on the result (Chen et
+                al. 2023, Analog Bits, arXiv 2208.04202, algorithm 1). Numbers and no mask: how many they are is then known
+                without waiting for the device.
             class_id: what the network is told of each text's class in both evaluations, int64 [batch]; None: nothing.
         """
         x_t = self.q_sample(x_start, t, noise)
         self_cond = torch.zeros_like(x_start)
-        if bool(self_cond_rows.any()):
-            rows = self_cond_rows
+        if len(rows := self_cond_rows):
             with torch.no_grad():
                 classes = None if class_id is None else class_id[rows]
                 self_cond[rows] = self.predict(denoiser, x_t[rows], t[rows], mask[rows], None, classes).x_start

@@ -1,14 +1,58 @@
 """Errors that a user can cause and mend: one clear sentence each, exit status 1, no traceback."""
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
+DISK_ERRORS = {
+    errno.ENOSPC: ("the disk is full while writing", "make room"),
+    errno.EDQUOT: ("the disk quota is used up while writing", "make room"),
+    errno.EROFS: ("the disk is read-only while writing", "make it writable"),
+    errno.EFBIG: ("the limit on the size of a file is reached while writing", "raise it (ulimit -f)"),
+    errno.EIO: ("the disk does not take all of", "see to its space, quota and health"),
+    errno.EACCES: ("permission is denied for", "allow this user to read and write it"),
+    errno.EPERM: ("permission is denied for", "allow this user to read and write it"),
+}
+"""Error number -> what is wrong with a path, what to do."""
 
 
 class InputError(Exception):
     """What is wrong, where, and what is allowed, in one sentence."""
+
+
+def disk_error_number(error: BaseException) -> int | None:
+    """The number, one of `DISK_ERRORS`, of what a disk refused; libraries hide it in errors of their own."""
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # torch.save: its archive is broken, and this is why
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors and tokenizers
+        number = int(found[1])
+    if number is None and re.search(r"\d+ requested and \d+ written", str(error)):  # numpy does not say why
+        number = errno.EIO
+    return number if number in DISK_ERRORS else None
+
+
+@contextmanager
+def disk_errors_name(target: Path, partial: Path) -> Iterator[None]:
+    """Let what goes wrong with the disk name `target`, which is being written as `partial`.
+
+    Raises:
+        OSError: one of `DISK_ERRORS`, whichever error the library that wrote made of it.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        number = disk_error_number(error)
+        if number is None:
+            raise
+        named = getattr(error, "filename", None)
+        elsewhere = named is not None and not Path(named).is_relative_to(partial)
+        raise OSError(number, os.strerror(number), str(named if elsewhere else target)) from error
 
 
 @contextmanager
@@ -25,7 +69,8 @@ def one_sentence_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
+        problem, remedy = DISK_ERRORS[error.errno]
         raise SystemExit(
-            f"error: {DISK_ERRORS[error.errno]}{where}; make room and run again, finished stages are kept"
+            f"error: {problem} {error.filename or 'a file'}; {remedy} and run again: "
+            "the last checkpoint and finished stages are kept"
         ) from error

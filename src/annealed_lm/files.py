@@ -9,19 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.errors import InputError
+from annealed_lm.errors import InputError, disk_errors_name
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write a file or a folder to; it takes the target's place only if nothing failed."""
+    """Yield a path beside `target` to write a file or a folder to; it takes the target's place only if nothing failed.
+
+    Raises:
+        OSError: the disk is full or refuses in another way; it names `target`, which is as it was, and nothing is left beside it.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        if partial.is_dir() and target.is_dir():
-            shutil.rmtree(target)  # a folder cannot be renamed over one that holds files
-        partial.replace(target)
+        with disk_errors_name(target, partial):
+            yield partial
+            if partial.is_dir() and target.is_dir():
+                shutil.rmtree(target)  # a folder cannot be renamed over one that holds files
+            partial.replace(target)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

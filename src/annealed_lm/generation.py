@@ -11,7 +11,7 @@ from annealed_lm.autoencoder import Autoencoder
 from annealed_lm.decoding import DecodingSettings, decode_latents
 from annealed_lm.diffusion_model import DiffusionModel
 from annealed_lm.errors import InputError
-from annealed_lm.latents import Floats, LatentSet, LatentStatistics, draw_training_rows
+from annealed_lm.latents import Floats, LatentIndex, LatentStatistics, draw_training_rows
 from annealed_lm.sampling import sample_latents
 
 
@@ -20,6 +20,7 @@ class SamplingSettings:
     """The parameters of the stage sample_texts that decide how latents are drawn, under their names in params.yaml."""
 
     batch_size: int
+    mixed_precision: str
     sampling_timesteps: int
     ddim_sampling_eta: float
     guidance_weight: float
@@ -43,7 +44,7 @@ class TextSampler:
 
     def __init__(self, model: DiffusionModel, latents: Path, autoencoder: Autoencoder, device: torch.device) -> None:
         self.model = model
-        self.train = LatentSet.load(latents, "train")
+        self.train = LatentIndex.load(latents, "train")
         width = model.denoiser.settings.latent_dim
         self.statistics = LatentStatistics.load(latents) if model.process.normalize_latent else LatentStatistics.identity(width)
         self.autoencoder = autoencoder.to(device)
@@ -103,6 +104,7 @@ class TextSampler:
             device=self.device,
             class_ids=class_ids,
             guidance_weight=settings.guidance_weight,
+            mixed_precision=settings.mixed_precision,
         )
 
     def texts(

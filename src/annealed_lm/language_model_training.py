@@ -16,7 +16,7 @@ from annealed_lm.training_loop import run_steps
 
 WARMUP_SHARE = 0.1
 """Share of training over which the learning rate rises."""
-CHECKPOINT_EVERY = 500
+CHECKPOINT_EVERY: int | str = "30s"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Latents as data: encoded once, ragged and without padding, in half precision, memory-mapped where they are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,47 +17,42 @@ from annealed_lm.seeds import generator
 Floats = npt.NDArray[np.float32]
 SMALLEST_STD = 1e-6
 """A dimension that hardly varies is not blown up."""
+SHARE_OF_FREE_MEMORY = 0.3
+"""Of a GPU's memory, for latents."""
+STATISTICS_CHUNK = 256
+"""Texts whose latents are added up at once."""
 
 
 @dataclass(frozen=True)
-class LatentSet:
-    """The latents of one split.
+class LatentIndex:
+    """Which latents the texts of a split have: what is known of them without the vectors.
 
     Attributes:
-        vectors: float16 [all vectors, latent_dim], text after text.
-        offsets: int64 [texts + 1]; text i owns vectors[offsets[i]:offsets[i + 1]].
+        offsets: int64 [texts + 1]; text i owns the vectors offsets[i] to offsets[i + 1].
         labels: int64 [texts], places in the list of label names; None for a corpus without labels.
     """
 
-    vectors: npt.NDArray[np.float16]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64] | None
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Floats], labels: Sequence[int] | None = None) -> "LatentSet":
-        """Join arrays [length, latent_dim] of any lengths; `labels` has one for each."""
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        joined = np.concatenate(rows).astype(np.float16)
-        return cls(joined, offsets, None if labels is None else np.array(labels, dtype=np.int64))
+    def of(cls, lengths: Sequence[int], labels: Sequence[int] | None) -> "LatentIndex":
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        return cls(offsets, None if labels is None else np.array(labels, dtype=np.int64))
 
     @classmethod
-    def load(cls, folder: Path, split: str) -> "LatentSet":
-        """Map the files of `save`, read-only: they may be links into a cache.
+    def load(cls, folder: Path, split: str) -> "LatentIndex":
+        """Read the files of `save`.
 
         Raises:
             InputError: `folder` has no latents of this split.
         """
-        if not (folder / f"{split}.npy").exists():
+        if not (folder / f"{split}_offsets.npy").exists():
             raise InputError(f"{folder} holds no {split} latents; the stage encode_latents writes them")
         labels = folder / f"{split}_labels.npy"
-        return cls(
-            np.load(folder / f"{split}.npy", mmap_mode="r"),
-            np.load(folder / f"{split}_offsets.npy"),
-            np.load(labels) if labels.exists() else None,
-        )
+        return cls(np.load(folder / f"{split}_offsets.npy"), np.load(labels) if labels.exists() else None)
 
     def save(self, folder: Path, split: str) -> None:
-        np.save(folder / f"{split}.npy", self.vectors)
         np.save(folder / f"{split}_offsets.npy", self.offsets)
         if self.labels is not None:
             np.save(folder / f"{split}_labels.npy", self.labels)
@@ -68,18 +65,95 @@ class LatentSet:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> Floats:
-        """Latents of one text, [length, latent_dim]."""
-        return self.vectors[self.offsets[index] : self.offsets[index + 1]].astype(np.float32)
 
-    def batch(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Latents float32 [batch, longest, latent_dim], zero where padded, and mask [batch, longest] (True: real)."""
-        lengths = self.lengths[indices]
-        positions = np.arange(lengths.max())
-        mask = positions < lengths[:, None]
-        vectors = self.vectors[np.where(mask, self.offsets[indices][:, None] + positions, self.offsets[indices][:, None])]
-        padded = vectors.astype(np.float32) * mask[:, :, None]
+class LatentSource(Protocol):
+    """Where training takes its latents from: at hand (`LatentSet`), or encoded when they are asked for (`EncodedTexts`)."""
+
+    @property
+    def index(self) -> LatentIndex: ...
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Latents float32 [batch, length, latent_dim], zero where padded, and mask [batch, length] (True: real).
+
+        Args:
+            length: to pad to; None: the longest of these texts.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """The latents of one split: `vectors` float16 [all vectors, latent_dim], text after text."""
+
+    vectors: npt.NDArray[np.float16]
+    index: LatentIndex
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Floats], labels: Sequence[int] | None = None) -> "LatentSet":
+        """Join arrays [length, latent_dim] of any lengths; `labels` has one for each."""
+        return cls(np.concatenate(rows).astype(np.float16), LatentIndex.of([len(row) for row in rows], labels))
+
+    @classmethod
+    def load(cls, folder: Path, split: str) -> "LatentSet":
+        """Map the files of `save`, read-only: they may be links into a cache.
+
+        Raises:
+            InputError: `folder` has no latents of this split, or only their index.
+        """
+        index = LatentIndex.load(folder, split)
+        if not (folder / f"{split}.npy").exists():
+            raise InputError(f"{folder} holds no vectors of the {split} texts: encode_latents.train_latents = cached writes them")
+        return cls(np.load(folder / f"{split}.npy", mmap_mode="r"), index)
+
+    def save(self, folder: Path, split: str) -> None:
+        np.save(folder / f"{split}.npy", self.vectors)
+        self.index.save(folder, split)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Floats]:
+        return (self[text] for text in range(len(self)))
+
+    def __getitem__(self, text: int) -> Floats:
+        """Latents of one text, [length, latent_dim]."""
+        return self.vectors[self.index.offsets[text] : self.index.offsets[text + 1]].astype(np.float32)
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `LatentSource.batch` says."""
+        rows, mask = self.rows(texts, length)
+        padded = self.vectors[rows].astype(np.float32) * mask[:, :, None]
         return torch.from_numpy(padded), torch.from_numpy(mask)
+
+    def rows(self, texts: npt.NDArray[np.int64], length: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Which rows of `vectors` make up a batch, [batch, length], any where padded, and the mask."""
+        starts, lengths = self.index.offsets[texts], self.index.lengths[texts]
+        positions = np.arange(length or lengths.max())
+        mask = positions < lengths[:, None]
+        return np.where(mask, starts[:, None] + positions, starts[:, None]), mask
+
+
+class LatentsOnDevice:
+    """The same latents, held by a GPU: a batch costs no copy of vectors."""
+
+    def __init__(self, latents: LatentSet, device: torch.device) -> None:
+        self.index = latents.index
+        self.latents = latents
+        self.vectors = torch.from_numpy(np.array(latents.vectors)).to(device)
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `LatentSource.batch` says, on the device."""
+        rows, mask = (
+            torch.from_numpy(each).to(self.vectors.device, non_blocking=True) for each in self.latents.rows(texts, length)
+        )
+        return self.vectors[rows].float() * mask[:, :, None], mask
+
+
+def nearest_source(latents: LatentSet, device: torch.device) -> LatentSource:
+    """The latents on the device, if it is a GPU with room for them, else where they are."""
+    if device.type == "cuda" and latents.vectors.nbytes < SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]:
+        return LatentsOnDevice(latents, device)
+    return latents
 
 
 @dataclass(frozen=True)
@@ -95,11 +169,21 @@ class LatentStatistics:
     std: Tensor
 
     @classmethod
-    def of(cls, latents: LatentSet, per_position: bool) -> "LatentStatistics":
-        """Statistics of `latents`; `per_position` needs texts of one length."""
-        positions = int(latents.lengths[0]) if per_position else 1
-        vectors = torch.from_numpy(np.asarray(latents.vectors, dtype=np.float64).reshape(-1, positions, latents.vectors.shape[1]))
-        return cls(vectors.mean(0).float(), vectors.std(0, correction=0).clamp(min=SMALLEST_STD).float())
+    def of(cls, rows: Iterable[Floats], per_position: bool) -> "LatentStatistics":
+        """Statistics of arrays [length, latent_dim], taken one at a time; `per_position` needs arrays of one length.
+
+        They are of the values in half precision, as latents are stored.
+        """
+        count, total, squares = 0, 0.0, 0.0
+        remaining = iter(rows)
+        while some := list(islice(remaining, STATISTICS_CHUNK)):
+            values = np.stack(some) if per_position else np.concatenate(some)[:, None]
+            values = values.astype(np.float16).astype(np.float64)
+            count += len(values)
+            total, squares = total + values.sum(0), squares + (values**2).sum(0)
+        mean = total / count
+        variance = np.maximum(squares / count - mean**2, SMALLEST_STD**2)
+        return cls(torch.tensor(mean, dtype=torch.float32), torch.tensor(np.sqrt(variance), dtype=torch.float32))
 
     @classmethod
     def identity(cls, latent_dim: int) -> "LatentStatistics":
@@ -113,6 +197,9 @@ class LatentStatistics:
     def save(self, folder: Path) -> None:
         np.save(folder / "mean.npy", self.mean.numpy())
         np.save(folder / "std.npy", self.std.numpy())
+
+    def to(self, device: torch.device) -> "LatentStatistics":
+        return LatentStatistics(self.mean.to(device), self.std.to(device))
 
     def normalise(self, latents: Tensor) -> Tensor:
         """[..., length, latent_dim] -> the same, each dimension of mean 0 and standard deviation 1 over the training set."""

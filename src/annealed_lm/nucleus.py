@@ -1,12 +1,12 @@
 """Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) in which each text draws with random numbers of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from annealed_lm.seeds import generator
+from annealed_lm.counter_random import text_keys, uniforms
 
 
 class NucleusChoice(LogitsProcessor):
@@ -34,6 +34,6 @@ class NucleusChoice(LogitsProcessor):
         return torch.full_like(scores, float("-inf")).scatter(1, tokens.gather(1, rank), 0.0)
 
 
-def text_uniforms(indices: Sequence[int], tokens: int, seed: int) -> Tensor:
-    """Uniforms [batch, tokens]; row of text i depends on (seed, i) only."""
-    return torch.stack([torch.rand(tokens, generator=generator("cpu", seed, "token", index)) for index in indices])
+def text_uniforms(indices: Iterable[int], tokens: int, seed: int) -> Tensor:
+    """Uniforms in [0, 1), float32 [batch, tokens]; row of text i depends on (seed, i) only; fewer tokens get its first."""
+    return uniforms(text_keys(indices, "cpu", seed, "token"), tokens)

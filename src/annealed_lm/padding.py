@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def pad_ids(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids [batch, longest] and mask [batch, longest]."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
-    mask = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
+def pad_ids(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Token ids [batch, length] and mask [batch, length]; without `length`, that of the longest row."""
+    length = length or max(map(len, rows))
+    ids = torch.tensor([[*row, *[pad_id] * (length - len(row))] for row in rows])
+    mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
     return ids, mask

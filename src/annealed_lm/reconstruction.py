@@ -8,7 +8,7 @@ import torch
 from annealed_lm.autoencoder import Autoencoder
 from annealed_lm.decoding import DecodingSettings, decode_latents
 from annealed_lm.encoding import encode_ids
-from annealed_lm.latents import Floats, LatentSet, LatentStatistics, gaussian_latents
+from annealed_lm.latents import Floats, LatentStatistics, gaussian_latents
 from annealed_lm.tokenizer import tokenize
 
 NOISE_LEVELS = (0.0, 0.3, 0.5, 0.7)
@@ -43,7 +43,7 @@ def reconstruction_report(autoencoder: Autoencoder, texts: Sequence[str], seed: 
     ids = tokenize(autoencoder.tokenizer, texts, max_tokens)
     latents = encode_ids(autoencoder, ids, BATCH_SIZE)
     per_position = autoencoder.settings.latent_layout == "compressed"
-    statistics = LatentStatistics.of(LatentSet.from_rows(latents), per_position)
+    statistics = LatentStatistics.of(latents, per_position)
     random = torch.Generator().manual_seed(seed)
     report: dict[str, Any] = {}
     for level in NOISE_LEVELS:

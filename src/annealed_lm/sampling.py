@@ -1,8 +1,10 @@
 """Drawing latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
 is conditioned on classes."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from annealed_lm.counter_random import normals, split_keys, text_keys
 from annealed_lm.denoiser import DenoisingTransformer
+from annealed_lm.devices import autocast
 from annealed_lm.diffusion import Denoiser, GaussianDiffusion
 from annealed_lm.errors import InputError
 from annealed_lm.latents import LatentStatistics
-from annealed_lm.seeds import generator
 
 
 def ddim_timesteps(timesteps: int, sampling_timesteps: int) -> list[tuple[int, int]]:
@@ -23,14 +26,28 @@ def ddim_timesteps(timesteps: int, sampling_timesteps: int) -> list[tuple[int, i
     return list(pairwise(grid))
 
 
-def ddim_step(
-    diffusion: GaussianDiffusion, x_start: Tensor, noise: Tensor, next_t: int, t: int, eta: float, fresh: Tensor
-) -> Tensor:
-    """x at `next_t` from what the network says at `t` (equations 12 and 16); eta 1 is ancestral sampling, eta 0 adds no noise."""
-    alpha, next_alpha = diffusion.alphas_cumprod[t], diffusion.alphas_cumprod[next_t]
-    sigma = eta * ((1 - alpha / next_alpha) * (1 - next_alpha) / (1 - alpha)).sqrt()
-    direction = (1 - next_alpha - sigma**2).clamp(min=0).sqrt()
-    return next_alpha.sqrt().float() * x_start + direction.float() * noise + sigma.float() * fresh
+class DDIMStep(NamedTuple):
+    """From t to the next: x = signal * x_start + direction * (the noise predicted at t) + sigma * (fresh noise)."""
+
+    t: int
+    signal: float
+    direction: float
+    sigma: float
+
+
+def ddim_steps(diffusion: GaussianDiffusion, sampling_timesteps: int, eta: float) -> list[DDIMStep]:
+    """Every step down to x_start (equations 12 and 16); eta 1 is ancestral sampling, eta 0 adds no noise.
+
+    Coefficients are numbers, known before the first step, so that no step waits for the device.
+    """
+    alphas = [*diffusion.alphas_cumprod.tolist(), 1.0]  # the last stands for t = -1: x_start itself
+    steps = []
+    for t, next_t in ddim_timesteps(diffusion.timesteps, sampling_timesteps):
+        alpha, next_alpha = alphas[t], alphas[next_t]
+        sigma = eta * math.sqrt((1 - alpha / next_alpha) * (1 - next_alpha) / (1 - alpha))
+        direction = math.sqrt(max(1 - next_alpha - sigma**2, 0))
+        steps.append(DDIMStep(t, math.sqrt(next_alpha), direction, sigma))
+    return steps
 
 
 def guided(denoiser: Denoiser, num_classes: int, guidance_weight: float) -> Denoiser:
@@ -60,7 +77,7 @@ def guided(denoiser: Denoiser, num_classes: int, guidance_weight: float) -> Deno
         classes = torch.cat([class_id, torch.full_like(class_id, num_classes)])
         twice = None if self_cond is None else torch.cat([self_cond, self_cond])
         output = denoiser(torch.cat([x_t, x_t]), torch.cat([noise_level, noise_level]), torch.cat([mask, mask]), twice, classes)
-        cond, uncond = output.chunk(2)
+        cond, uncond = output.float().chunk(2)  # their difference is small beside them
         return uncond + guidance_weight * (cond - uncond)
 
     return evaluate
@@ -71,7 +88,7 @@ def ddim_sample(
     diffusion: GaussianDiffusion,
     denoiser: Denoiser,
     mask: Tensor,
-    draw_noise: Callable[[], Tensor],
+    noise_at: Callable[[int], Tensor],
     sampling_timesteps: int,
     eta: float,
     class_id: Tensor | None,
@@ -80,34 +97,26 @@ def ddim_sample(
 
     Args:
         mask: [batch, length], True: real.
-        draw_noise: fresh standard normal noise [batch, length, width], called once a step.
+        noise_at: standard normal noise [batch, length, width] of a number: 0 to start from, k to be added in step k, from 1.
         class_id: int64 [batch]; None: no text has a class.
     """
-    x_t = draw_noise()
+    x_t = noise_at(0)
     x_start: Tensor | None = None
-    for t, next_t in ddim_timesteps(diffusion.timesteps, sampling_timesteps):
-        batch_t = torch.full((len(mask),), t, device=mask.device)
-        prediction = diffusion.predict(denoiser, x_t, batch_t, mask, x_start, class_id)
+    for number, step in enumerate(ddim_steps(diffusion, sampling_timesteps, eta), 1):
+        t = torch.full((len(mask),), step.t, device=mask.device)
+        prediction = diffusion.predict(denoiser, x_t, t, mask, x_start, class_id)
         x_start = prediction.x_start
-        if next_t >= 0:
-            x_t = ddim_step(diffusion, x_start, prediction.noise, next_t, t, eta, draw_noise())
-    assert x_start is not None  # there is at least one step
-    return x_start
+        x_t = step.signal * x_start + step.direction * prediction.noise
+        if step.sigma > 0:
+            x_t += step.sigma * noise_at(number)
+    return x_t  # which the last step leaves at x_start
 
 
-def per_text_noise(
-    indices: Sequence[int], lengths: Sequence[int], width: int, seed: int, device: torch.device
-) -> Callable[[], Tensor]:
-    """A source of noise [batch, longest, width] in which that of text i depends on (seed, i) and its length only."""
-    sources = [generator("cpu", seed, "sample", index) for index in indices]
-
-    def draw() -> Tensor:
-        noise = torch.zeros(len(sources), max(lengths), width)
-        for row, (source, length) in enumerate(zip(sources, lengths, strict=True)):
-            noise[row, :length] = torch.randn(length, width, generator=source)
-        return noise.to(device)
-
-    return draw
+def per_text_noise(indices: Sequence[int], length: int, width: int, seed: int, device: torch.device) -> Callable[[int], Tensor]:
+    """A source of standard normal noise [batch, length, width] of any number, in which that of a position of text i depends on
+    (seed, i, number) and the position only."""
+    keys = text_keys(indices, device, seed, "sample")
+    return lambda number: normals(split_keys(keys, number), length * width).unflatten(1, (length, width))
 
 
 def sample_latents(
@@ -123,6 +132,7 @@ def sample_latents(
     device: torch.device,
     class_ids: Sequence[int] | None,
     guidance_weight: float,
+    mixed_precision: str = "no",
 ) -> list[npt.NDArray[np.float32]]:
     """Latents [length, latent_dim] of one text for each length, not normalised; that of text i depends on (seed, i) only, and on
     its class.
@@ -130,9 +140,10 @@ def sample_latents(
     Args:
         class_ids: of each text, for a model that knows classes; None: no text has a class.
         guidance_weight: of `guided`; anything but 1 needs `class_ids`.
+        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
 
     Raises:
-        InputError: guidance of a model without classes.
+        InputError: guidance of a model without classes, or the device cannot compute in this precision.
     """
     evaluated = guided(denoiser, denoiser.settings.num_classes, guidance_weight)
     width = statistics.mean.shape[1]
@@ -142,9 +153,10 @@ def sample_latents(
         indices = order[start : start + batch_size]
         batch_lengths = [lengths[i] for i in indices]
         mask = torch.arange(max(batch_lengths), device=device) < torch.tensor(batch_lengths, device=device)[:, None]
-        draw = per_text_noise(indices, batch_lengths, width, seed, device)
+        noise_at = per_text_noise(indices, max(batch_lengths), width, seed, device)
         class_id = None if class_ids is None else torch.tensor([class_ids[i] for i in indices], device=device)
-        x_start = ddim_sample(diffusion, evaluated, mask, draw, sampling_timesteps, eta, class_id)
+        with autocast(device, mixed_precision):  # of the network: sums and products of tensors stay float32
+            x_start = ddim_sample(diffusion, evaluated, mask, noise_at, sampling_timesteps, eta, class_id)
         for i, row in zip(indices, statistics.unnormalise(x_start).cpu(), strict=True):
             latents[i] = row[: lengths[i]].numpy()
     return [latents[i] for i in range(len(lengths))]

@@ -1,28 +1,34 @@
-"""Training the denoiser: the timestep sampler says which t, the diffusion says which loss, this says in what order."""
+"""Training the denoiser: the timestep sampler says which t, the diffusion says which loss, this says in what order.
+
+A step never waits for the device: what decides shapes (lengths, t, which texts are self-conditioned) is drawn on the CPU, and the
+loss is read where it is written down.
+"""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from annealed_lm.accelerators import processes_of
 from annealed_lm.batching import BatchOrder
 from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
-from annealed_lm.errors import InputError
-from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.latents import LatentSource, LatentStatistics
+from annealed_lm.moving_average import MovingAverage
 from annealed_lm.optimizers import OPTIMIZERS, OptimizerSettings, make_schedulers
+from annealed_lm.running_loss import RunningLoss
 from annealed_lm.seeds import generator
 from annealed_lm.timestep_sampling import TimestepSampler, draw_timesteps, stratified_uniforms
-from annealed_lm.trackers import CurveTracking, require_installed
+from annealed_lm.trackers import CurveTracking
 from annealed_lm.training_loop import numbered, run_steps
 from annealed_lm.validation import FixedValidation
 
@@ -51,70 +57,32 @@ class DiffusionTraining:
     max_grad_norm: float
     ema_decay: float
     ema_power: float
+    batching: str
+    fused: bool
+    compile: bool
     log_every: int
     validate_every: int
     evaluate_every: int
-    checkpoint_every: int
+    checkpoint_every: int | str
 
 
-def make_accelerator(mixed_precision: str, trackers: Sequence[str], tracker_folder: Path) -> Accelerator:
-    """The device at hand, autocast to `mixed_precision` ("no", "bf16" or "fp16"), and trackers, which `tracking` opens.
+class Draws(NamedTuple):
+    """The random numbers of a step, for its whole batch: `t` int64 [batch] and `noise` [batch, length, latent_dim] on the device;
+    `self_conditioned` bool [batch], on the CPU."""
 
-    Raises:
-        InputError: the device cannot compute in this precision, or a tracker is not installed.
-    """
-    require_installed(trackers)
-    try:
-        accelerator = Accelerator(mixed_precision=mixed_precision, log_with=list(trackers) or None, project_dir=tracker_folder)
-    except ValueError as error:
-        raise InputError(f"train_diffusion.mixed_precision = {mixed_precision} is not for this machine: {error}") from error
-    if mixed_precision != "no" and not accelerator.native_amp:  # accelerate would compute in full precision and not say so
-        raise InputError(f"train_diffusion.mixed_precision = {mixed_precision} is not for this machine: it needs a GPU")
-    return accelerator
-
-
-def averaged_copy(model: nn.Module, ema_decay: float, ema_power: float) -> AveragedModel:
-    """The exponential moving average of the weights, with decay min(ema_decay, 1 - (1 + step)^-ema_power): short at first."""
-
-    def average(averaged: Sequence[Tensor], current: Sequence[Tensor], step: Tensor | int) -> None:
-        decay = min(ema_decay, 1 - (1 + int(step)) ** -ema_power)
-        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
-
-    return AveragedModel(model, multi_avg_fn=average).eval()
-
-
-class RunningLoss:
-    """The mean loss since it was last read, kept on the device: reading it is what waits for the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.total = torch.zeros((), device=device)
-        self.count = 0
-
-    def add(self, loss: Tensor) -> None:
-        self.total += loss
-        self.count += 1
-
-    def read(self) -> float:
-        mean = float(self.total) / self.count
-        self.total.zero_()
-        self.count = 0
-        return mean
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total, "count": self.count}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.total.copy_(state_dict["total"])
-        self.count = state_dict["count"]
+    t: Tensor
+    noise: Tensor
+    self_conditioned: Tensor
 
 
 class DiffusionTrainer:
     """Everything that a training step changes, and the step.
 
-    `train_batch_size` is the batch of one optimizer step; gradient accumulation cuts it into parts. All random numbers of a step
-    are drawn for the whole batch from (random_seed, step, purpose), so that cutting it changes nothing but rounding.
+    `train_batch_size` is the batch of one optimizer step, of all processes together; gradient accumulation cuts the part of each
+    process further. All random numbers of a step but dropout's are drawn for the whole batch from (random_seed, step, purpose),
+    so that cutting it changes nothing but rounding.
 
-    The denoiser is told the labels of `latents`, if they have any.
+    A denoiser that knows classes is told the labels of `latents`.
     """
 
     def __init__(
@@ -122,17 +90,20 @@ class DiffusionTrainer:
         denoiser: DenoisingTransformer,
         diffusion: GaussianDiffusion,
         timestep_sampler: TimestepSampler,
-        latents: LatentSet,
+        latents: LatentSource,
         statistics: LatentStatistics,
         training: DiffusionTraining,
         accelerator: Accelerator,
     ) -> None:
         settings = OptimizerSettings(
-            training.learning_rate, (training.adam_beta1, training.adam_beta2), training.adam_weight_decay
+            training.learning_rate, (training.adam_beta1, training.adam_beta2), training.adam_weight_decay, training.fused
         )
         self.denoiser = denoiser.to(accelerator.device)
-        self.ema = averaged_copy(self.denoiser, training.ema_decay, training.ema_power)
-        self.network = accelerator.prepare_model(self.denoiser)  # the same weights, under autocast
+        self.ema = MovingAverage(self.denoiser, training.ema_decay, training.ema_power, training.fused)
+        if training.compile:
+            self.denoiser.compile_blocks()
+        # The same weights, under autocast; their gradients are averaged over processes.
+        self.network = accelerator.prepare_model(self.denoiser)
         self.optimizers = OPTIMIZERS[training.optimizer](self.denoiser, settings)
         self.schedulers = make_schedulers(
             self.optimizers, training.lr_schedule, training.lr_warmup_steps, training.num_train_steps
@@ -140,10 +111,12 @@ class DiffusionTrainer:
         self.diffusion = diffusion
         self.timestep_sampler = timestep_sampler
         self.latents = latents
-        self.statistics = statistics
+        self.statistics = statistics.to(accelerator.device)
         self.training = training
         self.accelerator = accelerator
-        self.order = BatchOrder(latents.lengths, training.train_batch_size, training.random_seed)
+        self.processes = processes_of(accelerator)
+        bucketed = training.batching == "bucketed"
+        self.order = BatchOrder(latents.index.lengths, training.train_batch_size, training.random_seed, bucketed)
         self.running_loss = RunningLoss(accelerator.device)
         self.records: dict[str, Rows] = {"training": [], "validation": [], "validation_by_range": [], "timing": []}
         self.curve_tracking = CurveTracking(accelerator)
@@ -172,6 +145,7 @@ class DiffusionTrainer:
             store=store,
             checkpoint_every=self.training.checkpoint_every,
             description="diffusion",
+            processes=self.processes,
         )
         self.curve_tracking.hand_over(self.records)
         return self.records
@@ -187,23 +161,29 @@ class DiffusionTrainer:
         return parts if self.accelerator.scaler is None else parts | {"scaler": self.accelerator.scaler}
 
     def step_and_record(self, step: int, validation: FixedValidation, save_snapshot: SaveSnapshot) -> dict[str, float] | None:
-        """One optimizer step; what to show of it where a row is due."""
+        """One optimizer step; what to show of it where a row is due. Process 0 writes it down."""
         learning_rate = float(self.schedulers[-1].get_last_lr()[0])  # of two, the last is AdamW's: as written in params.yaml
         self.running_loss.add(self.train_step(step))
         done, row = step + 1, None
-        if self.is_due(done, self.training.validate_every):
-            losses = validation.losses(self.ema.module)
-            self.records["validation"].append({"step": done, "loss": losses.mean().item()})
-            self.records["validation_by_range"] += [{"step": done} | each for each in validation.by_range(losses)]
         if self.is_due(done, self.training.log_every):
             T_now = int(self.timestep_sampler.density(step).count_nonzero())
             row = {"loss": self.running_loss.read(), "T_now": T_now, "learning_rate": learning_rate}
+        if self.processes.is_main:
+            self.record(done, row, validation, save_snapshot)
+        return row
+
+    def record(self, done: int, row: dict[str, float] | None, validation: FixedValidation, save_snapshot: SaveSnapshot) -> None:
+        """Write down what is due after `done` steps: `row` of the training curve, the validation loss, the averaged model."""
+        if self.is_due(done, self.training.validate_every):
+            losses = validation.losses(self.averaged_denoiser())
+            self.records["validation"].append({"step": done, "loss": losses.mean().item()})
+            self.records["validation_by_range"] += [{"step": done} | each for each in validation.by_range(losses)]
+        if row is not None:
             self.records["training"].append({"step": done} | row)
             self.record_time(done)
         if self.is_due(done, self.training.evaluate_every):
             save_snapshot(done)
         self.curve_tracking.hand_over(self.records)
-        return row
 
     def is_due(self, done: int, every: int) -> bool:
         return done % every == 0 or done == self.training.num_train_steps
@@ -217,54 +197,83 @@ class DiffusionTrainer:
     def train_step(self, step: int) -> Tensor:
         """One optimizer step on the batch of `step`; its loss, a scalar on the device."""
         texts = self.order.batch(step)
-        x_start, mask = self.latents.batch(texts)
-        x_start = self.statistics.normalise(x_start.to(self.accelerator.device))
-        mask = mask.to(self.accelerator.device)
-        t, noise, self_cond_rows = self.random_numbers(step, x_start)
+        share = self.processes.share(len(texts))
+        length = self.padded_length(texts)
+        x_start, mask = self.latents.batch(texts[share.start : share.stop], length)
+        x_start = self.statistics.normalise(x_start.to(self.accelerator.device, non_blocking=True))
+        mask = mask.to(self.accelerator.device, non_blocking=True)
+        draws = self.random_numbers(step, (len(texts), *x_start.shape[1:]))
         class_id = self.class_ids(step, texts)
         total = torch.zeros((), device=self.accelerator.device)
-        parts = self.training.gradient_accumulation_steps
-        for part in torch.arange(len(x_start), device=x_start.device).tensor_split(parts):
-            classes = None if class_id is None else class_id[part]
-            losses = self.diffusion.losses(
-                self.network, x_start[part], t[part], noise[part], mask[part], self_cond_rows[part], classes
-            )
-            loss = losses.sum() / len(x_start)
-            self.accelerator.backward(loss)
-            total += loss.detach()
-        self.optimize()
-        return total
+        with self.attention():
+            for part, last in self.parts(share):
+                here = slice(part.start - share.start, part.stop - share.start)
+                rows = draws.self_conditioned[part.start : part.stop].nonzero()[:, 0]
+                whole = slice(part.start, part.stop)
+                with nullcontext() if last else self.accelerator.no_sync(self.network):
+                    losses = self.diffusion.losses(
+                        self.network,
+                        x_start[here],
+                        draws.t[whole],
+                        draws.noise[whole],
+                        mask[here],
+                        rows.to(x_start.device, non_blocking=True),
+                        None if class_id is None else class_id[whole],
+                    )
+                    loss = losses.sum() / len(texts)
+                    self.accelerator.backward(loss * self.processes.count)  # whose gradients are averaged over processes
+                total += loss.detach()
+        self.optimize(step)
+        return self.processes.sum(total)
 
-    def random_numbers(self, step: int, x_start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """t int64 [batch], noise of the shape of x_start, and which texts are self-conditioned, bool [batch]."""
-        device, seed = x_start.device, self.training.random_seed
-        uniforms = stratified_uniforms(len(x_start), generator(device, seed, step, "t"))
+    def parts(self, share: range) -> Iterator[tuple[range, bool]]:
+        """This process's share of a batch, cut for gradient accumulation; with each part, whether it is the last."""
+        cuts = np.array_split(np.arange(share.start, share.stop), self.training.gradient_accumulation_steps)
+        filled = [range(cut[0], cut[-1] + 1) for cut in cuts if len(cut)]
+        return ((part, part is filled[-1]) for part in filled)
+
+    def padded_length(self, texts: npt.NDArray[np.int64]) -> int:
+        """To how many vectors the texts of a batch are padded: the same in all processes, who share its noise."""
+        if self.training.batching == "padded":
+            return self.denoiser.settings.max_length
+        return int(self.latents.index.lengths[texts].max())
+
+    def attention(self) -> AbstractContextManager[None]:
+        """The fused attention of the device, or the plain one: matrix product, softmax, matrix product."""
+        return nullcontext() if self.training.fused else sdpa_kernel(SDPBackend.MATH)
+
+    def random_numbers(self, step: int, shape: tuple[int, ...]) -> Draws:
+        """What is drawn for the batch of `step`, of latents of `shape`. As t is, self-conditioning is stratified: of a batch, as
+        near as can be to the share `self_condition` has it, each text with that probability."""
+        device, seed = self.accelerator.device, self.training.random_seed
+        uniforms = stratified_uniforms(shape[0], generator("cpu", seed, step, "t"))
         t = draw_timesteps(self.timestep_sampler.density(step), uniforms)
-        noise = torch.randn(x_start.shape, generator=generator(device, seed, step, "noise"), device=device)
-        coins = torch.rand(len(x_start), generator=generator(device, seed, step, "self_cond"), device=device)
-        return t, noise, coins < self.training.self_condition
+        noise = torch.randn(shape, generator=generator(device, seed, step, "noise"), device=device)
+        coins = stratified_uniforms(shape[0], generator("cpu", seed, step, "self_cond"))
+        return Draws(t.to(device, non_blocking=True), noise, coins < self.training.self_condition)
 
     def class_ids(self, step: int, texts: npt.NDArray[np.int64]) -> Tensor | None:
         """Label of each of these training texts, int64 [texts], or num_classes where it is withheld, so that the network learns
-        to do without (Ho & Salimans 2022, arXiv 2207.12598, algorithm 1); None if texts have no labels."""
-        if self.latents.labels is None:
+        to do without (Ho & Salimans 2022, arXiv 2207.12598, algorithm 1); None for an unconditional network."""
+        if not self.denoiser.settings.num_classes:
             return None
-        labels = torch.from_numpy(self.latents.labels[texts]).to(self.accelerator.device)
-        source = generator(labels.device, self.training.random_seed, step, "class")
-        withheld = torch.rand(len(labels), generator=source, device=labels.device) < self.training.class_unconditional_prob
-        return labels.masked_fill(withheld, self.denoiser.settings.num_classes)
+        assert self.latents.index.labels is not None  # a conditional network is made for their number
+        labels = torch.from_numpy(self.latents.index.labels[texts])
+        coins = torch.rand(len(labels), generator=generator("cpu", self.training.random_seed, step, "class"))
+        told = labels.masked_fill(coins < self.training.class_unconditional_prob, self.denoiser.settings.num_classes)
+        return told.to(self.accelerator.device, non_blocking=True)
 
-    def optimize(self) -> None:
+    def optimize(self, step: int) -> None:
         """Clip, step every optimizer and its learning rate, average the weights."""
         scaler = self.accelerator.scaler
         if scaler is not None:
             for optimizer in self.optimizers:
                 scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=True)
+        nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=self.training.fused)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step() if scaler is None else scaler.step(optimizer)
             optimizer.zero_grad()
             scheduler.step()
         if scaler is not None:
             scaler.update()
-        self.ema.update_parameters(self.denoiser)
+        self.ema.update(self.denoiser, step)
