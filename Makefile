@@ -28,7 +28,7 @@ test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split,
 frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
 	python src/sweep_sampling.py
 
-bench: $(VENV)/.installed  ## what caching brings, on the outputs of the workspace -> metrics/bench.json
+bench: $(VENV)/.installed  ## how fast training, sampling, decoding and evaluation are, and what each saving brings -> metrics/bench.json
 	python src/run_benchmarks.py
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from annealed_lm.allocator import keep_freed_memory
 from annealed_lm.checkpoints import CheckpointStore, Stateful
 from annealed_lm.errors import InputError
 from annealed_lm.intervals import Interval, parse_interval
@@ -100,6 +101,7 @@ def run_steps(
             Or the processes read different checkpoints.
         OSError: the disk takes no checkpoint; the last good one is kept.
     """
+    keep_freed_memory()
     clock = CheckpointClock(parse_interval(checkpoint_every), processes)
     first = store.load(state, records)
     require_same_start(first, store, processes)

@@ -1,0 +1,195 @@
+"""How fast training is, from the plainest way to the fastest, each adding one saving to the one before; and what a checkpoint
+costs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from annealed_lm.accelerators import make_accelerator, require_compiler
+from annealed_lm.allocator import keep_freed_memory
+from annealed_lm.annealing import DiffusionRange
+from annealed_lm.benchmarks.machine import median_seconds, peak_memory, seconds_of
+from annealed_lm.benchmarks.sizes import lengths_vary, make_autoencoder, make_denoiser, make_process, random_texts
+from annealed_lm.checkpoints import CheckpointStore
+from annealed_lm.config import Config, settings_from
+from annealed_lm.denoiser import DenoisingTransformer
+from annealed_lm.encoding import EncodedTexts
+from annealed_lm.errors import InputError
+from annealed_lm.latents import LatentSource, LatentStatistics, nearest_source
+from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.training import DiffusionTrainer, DiffusionTraining
+
+WARM_UP_STEPS = 2
+COMPILE_STEPS = 6
+"""Warm-up where it compiles: so many steps meet every kind of graph."""
+SAVES = 3
+PLAIN: dict[str, Any] = {"batching": "padded", "fused": False, "mixed_precision": "no", "compile": False}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train: its name, whether latents are cached, and changes of the section train_diffusion."""
+
+    name: str
+    cached: bool
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ways_to_train(with_padding: bool, compiler: bool) -> list[Way]:
+    """From plain on: single precision, every batch padded to the longest text there can be, texts encoded again at every step,
+    nothing fused. Texts whose latents are all of one length have no padding to save; compiling needs a compiler."""
+    savings: list[tuple[str, dict[str, Any]]] = [("+ cached latents", {})]
+    savings += [("+ no padding", {"batching": "bucketed"})] if with_padding else []
+    savings += [("+ fused", {"fused": True}), ("+ bf16", {"mixed_precision": "bf16"})]
+    savings += [("+ compile", {"compile": True})] if compiler else []
+    ways, training = [Way("plain", cached=False, training=PLAIN)], PLAIN
+    for name, change in savings:
+        training = training | change
+        ways.append(Way(name, cached=True, training=training))
+    return ways
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds a C++ compiler."""
+    with suppress(InputError):
+        require_compiler()
+        return True
+    return False
+
+
+def make_trainer(config: Config, cached: bool) -> DiffusionTrainer:
+    """The training of random weights on random texts."""
+    section = config.train_diffusion
+    accelerator = make_accelerator(section.mixed_precision, [], Path())
+    texts = random_texts(config)
+    source: LatentSource = nearest_source(texts.latents, accelerator.device)
+    if not cached:
+        encoder = make_autoencoder(config).to(accelerator.device)
+        padded = section.batching == "padded"
+        source = EncodedTexts(encoder, texts.token_ids, texts.latents.index, padded, accelerator.autocast)
+    diffusion_range = DiffusionRange(
+        T_schedule=config.T_schedule,
+        total_steps=section.num_train_steps,
+        timesteps=section.timesteps,
+        power=config.power,
+        start_fraction=section.start_fraction,
+        anneal_fraction=section.anneal_fraction,
+    )
+    training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
+    diffusion = make_process(config).process(accelerator.device)
+    statistics = LatentStatistics.identity(config.train_autoencoder.latent_dim)
+    denoiser = make_denoiser(config).train()
+    return DiffusionTrainer(denoiser, diffusion, RangeSampler(diffusion_range), source, statistics, training, accelerator)
+
+
+def forward_flops(denoiser: DenoisingTransformer, lengths: Sequence[int]) -> float:
+    """Of evaluating the network on texts of these lengths without padding: 2 for each weight that multiplies a position or, in
+    the embedding of t, a text; and 4 dim length^2 for the attention of a block."""
+    per_text, per_position = 0, 0
+    for name, module in denoiser.named_modules():
+        if isinstance(module, nn.Linear):
+            of_text = name.startswith("time") or name.endswith("modulation")
+            per_text += of_text * module.weight.numel()
+            per_position += (not of_text) * module.weight.numel()
+    attention = 2 * denoiser.settings.tx_dim * denoiser.settings.tx_depth * sum(length**2 for length in lengths)
+    return 2.0 * (per_text * len(lengths) + per_position * sum(lengths) + attention)
+
+
+def step_flops(trainer: DiffusionTrainer, step: int) -> float:
+    """Of a training step: forward, twice that backward, and a forward for the texts that are self-conditioned. What is recomputed
+    or padded, and the encoder, is no work of the model's."""
+    lengths = trainer.latents.index.lengths[trainer.order.batch(step)]
+    return (3 + trainer.training.self_condition) * forward_flops(trainer.denoiser, lengths.tolist())
+
+
+def measure_training(config: Config, cached: bool, steps: int) -> dict[str, Any]:
+    """Time `steps` steps after a warm-up.
+
+    Batches differ in length, so what is taken is the median time of a latent vector; a step is as many as a mean batch has.
+    """
+    torch.compiler.config.force_disable_caches = True  # so that compiling takes what it takes the first time
+    keep_freed_memory()  # as every training does
+    trainer = make_trainer(config, cached)
+    device, section = trainer.accelerator.device, config.train_diffusion
+    warm_up = COMPILE_STEPS if section.compile else WARM_UP_STEPS
+    first_seconds = seconds_of(lambda: run(trainer, range(warm_up)), device)
+    timed = range(warm_up, warm_up + steps)
+    index = trainer.latents.index
+    vectors = [int(index.lengths[trainer.order.batch(step)].sum()) for step in timed]
+    seconds = [seconds_of(partial(trainer.train_step, step), device) for step in timed]
+    rate = 1 / median(each / count for each, count in zip(seconds, vectors, strict=True))
+    step_seconds = float(index.lengths.mean()) * section.train_batch_size / rate
+    flops_of_vector = sum(step_flops(trainer, step) for step in timed) / sum(vectors)
+    return {
+        "seconds_per_step": step_seconds,
+        "texts_per_second": section.train_batch_size / step_seconds,
+        "tokens_per_second": rate,
+        "flops_per_second": flops_of_vector * rate,
+        "peak_memory_gb": peak_memory(device),
+        "compile_seconds": max(0.0, first_seconds - warm_up * median(seconds)) if section.compile else None,
+    }
+
+
+def run(trainer: DiffusionTrainer, steps: range) -> None:
+    for step in steps:
+        trainer.train_step(step)
+
+
+def training_rows(
+    config_of_way: Callable[[Mapping[str, Any]], Config],
+    measure: Callable[[Config, bool], dict[str, Any]],
+    rates: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """A row for each way to train.
+
+    Args:
+        config_of_way: the parameters with these changes of the section train_diffusion.
+        measure: `measure_training` of parameters, with or without cached latents.
+        rates: FLOP/s of matrix products, by precision.
+    """
+    rows: list[dict[str, Any]] = []
+    for way in ways_to_train(lengths_vary(config_of_way({})), has_compiler()):
+        config = config_of_way(way.training)
+        section, measured = config.train_diffusion, measure(config, way.cached)
+        ratios = {
+            "speedup": measured["texts_per_second"] / (rows[0] if rows else measured)["texts_per_second"],
+            "mfu": measured.pop("flops_per_second") / rates[section.mixed_precision],
+        }
+        rows.append({"way": way.name, "batch": section.train_batch_size} | measured | ratios)
+    return rows
+
+
+def measure_extrapolation(config: Config, steps: int) -> dict[str, Any]:
+    """Minutes that the whole training would take, from `steps` of its steps in a row."""
+    trainer = make_trainer(config, cached=True)
+    device, warm_up = trainer.accelerator.device, COMPILE_STEPS
+    run(trainer, range(warm_up))
+    seconds = seconds_of(lambda: run(trainer, range(warm_up, warm_up + steps)), device)
+    whole = config.train_diffusion.num_train_steps
+    return {
+        "batch": config.train_diffusion.train_batch_size,
+        "measured_steps": steps,
+        "seconds_per_step": seconds / steps,
+        "num_train_steps": whole,
+        "minutes": seconds / steps * whole / 60,
+        "peak_memory_gb": peak_memory(device),
+    }
+
+
+def measure_checkpoint(config: Config, folder: Path) -> dict[str, Any]:
+    """Seconds to save the state of a training in `folder`, on a disk, and its bytes."""
+    trainer = make_trainer(config, cached=True)
+    trainer.train_step(0)  # which makes the optimizers' state
+    store = CheckpointStore(folder)
+    with store.held():
+        save = median_seconds(lambda: store.save(1, trainer.state(), trainer.records), trainer.accelerator.device, SAVES)
+        size = store.path.stat().st_size
+    store.remove()
+    return {"seconds_to_save": save, "bytes": size}
