@@ -40,6 +40,19 @@ def test_a_process_alone_agrees_with_itself() -> None:
     ALONE.wait()
 
 
+def test_one_of_several_asks_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[bool] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: value.mul_(2))  # the other one has the same
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: waits.append(True))
+    processes, own = Processes(0, 2, CPU), torch.tensor(3.0)
+    assert processes.sum(own) == 6
+    assert own == 3
+    assert processes.any(True)
+    assert not processes.any(False)
+    processes.wait()
+    assert waits == [True]
+
+
 def agree(rank: int, folder: str) -> None:
     """What two processes find, each in a file of its own."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
