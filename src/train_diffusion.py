@@ -68,14 +68,8 @@ def make_trainer(
     statistics = LatentStatistics.load(latents) if section.normalize_latent else LatentStatistics.identity(shape["latent_dim"])
     process = settings_from(section, ProcessSettings)
     diffusion = process.process(accelerator.device)
-    diffusion_range = DiffusionRange(
-        T_schedule=config.T_schedule,
-        total_steps=section.num_train_steps,
-        timesteps=section.timesteps,
-        power=config.power,
-        start_fraction=section.start_fraction,
-        anneal_fraction=section.anneal_fraction,
-    )
+    varied = {"T_schedule": config.T_schedule, "power": config.power, "total_steps": section.num_train_steps}
+    diffusion_range = settings_from(section, DiffusionRange, **varied)
     sizes = {"latent_dim": shape["latent_dim"], "max_length": shape["max_length"], "num_classes": num_classes}
     torch.manual_seed(derive_seed(config.random_seed, "weights"))
     denoiser = DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=self_condition, **sizes))

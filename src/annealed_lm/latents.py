@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -57,7 +58,7 @@ class LatentIndex:
         if self.labels is not None:
             np.save(folder / f"{split}_labels.npy", self.labels)
 
-    @property
+    @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Vectors of each text, [texts]."""
         return np.diff(self.offsets)

@@ -74,14 +74,8 @@ def make_trainer(config: Config, cached: bool) -> DiffusionTrainer:
         encoder = make_autoencoder(config).to(accelerator.device)
         padded = section.batching == "padded"
         source = EncodedTexts(encoder, texts.token_ids, texts.latents.index, padded, accelerator.autocast)
-    diffusion_range = DiffusionRange(
-        T_schedule=config.T_schedule,
-        total_steps=section.num_train_steps,
-        timesteps=section.timesteps,
-        power=config.power,
-        start_fraction=section.start_fraction,
-        anneal_fraction=section.anneal_fraction,
-    )
+    varied = {"T_schedule": config.T_schedule, "power": config.power, "total_steps": section.num_train_steps}
+    diffusion_range = settings_from(section, DiffusionRange, **varied)
     training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
     diffusion = make_process(config).process(accelerator.device)
     statistics = LatentStatistics.identity(config.train_autoencoder.latent_dim)
