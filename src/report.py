@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.config import load_config
+from annealed_lm.config import load_config, settings_from
 from annealed_lm.errors import one_sentence_errors
 from annealed_lm.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
-from annealed_lm.plots import lines_figure, quality_figure, samples_figure, save_png, training_figure
+from annealed_lm.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
-from annealed_lm.tables import Columns, by_range, columns, curve, long_table
+from annealed_lm.schedule_settings import ScheduleSettings
+from annealed_lm.tables import Columns, by_log_snr, columns, curve, long_table
 
-CURVES = ("training", "validation", "validation_by_range")
+CURVES = ("training", "validation", "validation_by_log_snr", "timing")
 BOUNDS = ("control", "ceiling")
 NOT_A_METRIC = "pure_noise_texts"  # of the reconstruction report: texts to read
 DRAWN_METRICS = ("grammatical", "perplexity", "mauve_train", "mauve_lm_train", "diversity", "memorization")
@@ -35,12 +36,12 @@ def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) 
     for name in CURVES:
         shutil.copyfile(curves / f"{name}.tsv", plots / f"{name}.tsv")
     write_tsv(plots / "T_schedules.tsv", long_table(T_schedules, "T_schedule"))
-    training = columns(read_tsv(curves / "training.tsv"), ("step", "loss", "T_now", "learning_rate"))
+    training = columns(read_tsv(curves / "training.tsv"), ("step", "loss", "T_now", "mean_t", "learning_rate"))
     validation = columns(read_tsv(curves / "validation.tsv"), ("step", "loss"))
     save_png(training_figure(training, validation), plots / "training.png")
-    ranges = by_range(read_tsv(curves / "validation_by_range.tsv"))
-    save_png(lines_figure(ranges, "loss", "range of t"), plots / "validation_by_range.png")
-    save_png(lines_figure(T_schedules, "T_now", "T_schedule"), plots / "T_schedules.png")
+    bins = by_log_snr(read_tsv(curves / "validation_by_log_snr.tsv"))
+    save_png(lines_figure(bins, "loss", "log-SNR"), plots / "validation_by_log_snr.png")
+    save_png(schedules_figure(T_schedules), plots / "T_schedules.png")
 
 
 def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, seed: int, plots: Path) -> None:
@@ -82,13 +83,9 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    T_schedules = compare_T_schedules(
-        total_steps=config.train_diffusion.num_train_steps,
-        timesteps=config.train_diffusion.timesteps,
-        power=config.power,
-        start_fraction=config.train_diffusion.start_fraction,
-        anneal_fraction=config.train_diffusion.anneal_fraction,
-    )
+    section = config.train_diffusion
+    others = {"T_schedule": "normal", "power": config.power, "total_steps": section.num_train_steps}
+    T_schedules = compare_T_schedules(settings_from(section, ScheduleSettings, **others))
     scores, rows = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
     strategies = list(scores["strategies"])
     write_metrics(args, scores, rows)

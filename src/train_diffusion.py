@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 
 from annealed_lm.accelerators import make_accelerator, require_compiler, start_processes
-from annealed_lm.annealing import DiffusionRange
 from annealed_lm.autoencoder import Autoencoder
 from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config import Config, load_config, settings_from
@@ -22,9 +21,12 @@ from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.encoding import EncodedTexts
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.files import atomic_path, read_json, read_texts, write_json, write_tsv
+from annealed_lm.flops import training_flops
 from annealed_lm.latents import LatentIndex, LatentSet, LatentSource, LatentStatistics, nearest_source
+from annealed_lm.loss_weights import TimestepWeights, WeightSettings
+from annealed_lm.schedule_settings import ScheduleSettings
 from annealed_lm.seeds import derive_seed
-from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.timestep_sampling import make_timestep_sampler
 from annealed_lm.tokenizer import tokenize
 from annealed_lm.trackers import tracking
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining, Rows
@@ -69,22 +71,27 @@ def make_trainer(
     process = settings_from(section, ProcessSettings)
     diffusion = process.process(accelerator.device)
     varied = {"T_schedule": config.T_schedule, "power": config.power, "total_steps": section.num_train_steps}
-    diffusion_range = settings_from(section, DiffusionRange, **varied)
+    schedule = settings_from(section, ScheduleSettings, **varied)
+    sampler = make_timestep_sampler(schedule)
+    weights = TimestepWeights(settings_from(section, WeightSettings), schedule.alphas_cumprod())
     sizes = {"latent_dim": shape["latent_dim"], "max_length": shape["max_length"], "num_classes": num_classes}
     torch.manual_seed(derive_seed(config.random_seed, "weights"))
     denoiser = DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=self_condition, **sizes))
     training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
     valid = LatentSet.load(latents, "valid")
-    trainer = DiffusionTrainer(denoiser, diffusion, RangeSampler(diffusion_range), train, statistics, training, accelerator)
+    trainer = DiffusionTrainer(denoiser, diffusion, sampler, weights, train, statistics, training, accelerator)
     return trainer, FixedValidation(diffusion, valid, statistics, self_condition, num_classes > 0, accelerator.device), process
 
 
-def save_curves(folder: Path, curves: Mapping[str, Rows], parameters: int) -> dict[str, float]:
-    """Write each curve as a table, and where they ended, which is returned."""
+def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrainer) -> dict[str, float]:
+    """Write each curve as a table, and where they ended and what a step takes, which are returned."""
+    network, training, lengths = trainer.denoiser, trainer.training, trainer.latents.index.lengths.tolist()
+    flops_of_text = training_flops(network, lengths, training.self_condition) / len(lengths)
     final = {
         "train_loss": curves["training"][-1]["loss"],
         "validation_loss": curves["validation"][-1]["loss"],
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "flops_per_step": flops_of_text * training.train_batch_size,
     }
     with atomic_path(folder) as partial:
         partial.mkdir()
@@ -109,7 +116,7 @@ def train(
     model.save(args.out)
     with atomic_path(args.snapshots) as partial:
         shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
-    final = save_curves(args.curves, curves, sum(parameter.numel() for parameter in model.denoiser.parameters()))
+    final = save_curves(args.curves, curves, trainer)
     store.remove()
     return final
 

@@ -22,6 +22,7 @@ REFERENCE = {
     "train_batch_size": 8,
     "learning_rate": 0.01,
     "lr_warmup_steps": 2,
+    "lr_decay_fraction": 0.5,
     "log_every": 2,
     "validate_every": 4,
     "evaluate_every": 3,

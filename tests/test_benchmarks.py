@@ -42,19 +42,18 @@ from annealed_lm.benchmarks.sizes import (
 )
 from annealed_lm.benchmarks.training import (
     PLAIN,
-    forward_flops,
     has_compiler,
     make_trainer,
     measure_checkpoint,
     measure_extrapolation,
     measure_training,
-    step_flops,
     training_rows,
     ways_to_train,
 )
 from annealed_lm.config import Config
 from annealed_lm.errors import InputError
 from annealed_lm.files import write_jsonl
+from annealed_lm.flops import forward_flops, training_flops
 from annealed_lm.intervals import parse_interval
 from annealed_lm.judges import Judges
 from annealed_lm.model_description import ModelDescription
@@ -167,10 +166,9 @@ def test_model_flops_are_those_that_torch_counts(length: int) -> None:
     assert forward_flops(denoiser, [length] * 3) == counter.get_total_flops()
 
 
-def test_a_training_step_is_three_evaluations_and_those_of_self_conditioning() -> None:
-    trainer = make_trainer(tiny_config(), cached=True)
-    lengths = trainer.latents.index.lengths[trainer.order.batch(0)].tolist()
-    assert step_flops(trainer, 0) == 3.5 * forward_flops(trainer.denoiser, lengths)
+def test_training_is_three_evaluations_and_those_of_self_conditioning() -> None:
+    denoiser = make_denoiser(tiny_config())
+    assert training_flops(denoiser, [3, 5], 0.5) == 3.5 * forward_flops(denoiser, [3, 5])
 
 
 # Measuring

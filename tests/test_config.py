@@ -32,6 +32,25 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
     [
         ("T_schedule", "linaer", "T_schedule = linaer is not one of normal, linear, .*did you mean linear"),
         ("T_schedule", 3, "T_schedule = 3: it should be a valid string"),
+        ("T_schedule", "revers", "T_schedule = revers is not one of .*did you mean reverse"),
+        (
+            "train_diffusion.base_schedule",
+            "reverse",
+            "base_schedule = reverse is not one of normal, linear, cosine, polynomial, unsmooth",
+        ),
+        (
+            "train_diffusion.loss_weight",
+            "min_snrr",
+            "loss_weight = min_snrr is not one of none, min_snr, p2.*did you mean min_snr",
+        ),
+        ("train_diffusion.range_in", "snr", "range_in = 'snr': it should be 't' or 'log_snr'"),
+        (
+            "train_diffusion.sampling_weights",
+            "yes",
+            "sampling_weights = 'yes': it should be 'published', 'none' or 'inverse_density'",
+        ),
+        ("train_diffusion.speed_lambda", 0.4, "speed_lambda = 0.4: it should be greater than or equal to 0.5"),
+        ("train_diffusion.laplace_scale", 0, "laplace_scale = 0: it should be greater than 0"),
         ("T_shedule", "linear", "T_shedule is not a known key.*did you mean T_schedule"),
         ("power", 0, "power = 0: it should be greater than 0"),
         ("power", float("nan"), "power = nan: it should be"),

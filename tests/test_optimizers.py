@@ -20,6 +20,7 @@ from tiny import denoiser_settings
 RATE = 0.01
 WARMUP, STEPS = 10, 100
 LR_SCHEDULES = get_args(LearningRateSchedule)
+DECAY_FRACTION = 0.2
 SHAPES = [(12, 12), (40, 8), (8, 40), (12, 12), (40, 8), (1, 5), (12, 12)]
 """Square, tall and wide matrices, alone and several of a kind."""
 
@@ -259,7 +260,7 @@ def learning_rates(lr_schedule: str, warmup: int = WARMUP, name: str = "adamw") 
     """Rates of each optimizer's first group before each step, and after the last."""
     model = make_model()
     optimizers = OPTIMIZERS[name](model, settings())
-    schedulers = make_schedulers(optimizers, lr_schedule, warmup, STEPS)
+    schedulers = make_schedulers(optimizers, lr_schedule, warmup, STEPS, DECAY_FRACTION)
     rates = []
     for _ in range(STEPS + 1):
         rates.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
@@ -291,12 +292,20 @@ def test_without_warm_up_the_first_step_has_the_whole_learning_rate(lr_schedule:
         ("linear", 0.5, 0),
         ("cosine", 0.5, 0),
         ("inverse_sqrt", (10 / 55) ** 0.5, 0.1**0.5),
+        ("warmup_stable_decay", 1, 0),
     ],
 )
 def test_after_the_warm_up_each_schedule_has_its_shape(lr_schedule: str, halfway: float, end: float) -> None:
     rates = learning_rates(lr_schedule)[0]
     assert rates[(WARMUP + STEPS) // 2] / RATE == pytest.approx(halfway, abs=1e-4)
     assert rates[STEPS] / RATE == pytest.approx(end, abs=1e-4)
+
+
+def test_warmup_stable_decay_holds_the_rate_and_lets_it_fall_in_a_line_over_the_last_steps() -> None:
+    rates = learning_rates("warmup_stable_decay")[0]
+    decay = int(STEPS * DECAY_FRACTION)
+    assert rates[WARMUP : STEPS - decay + 1] == pytest.approx([RATE] * (STEPS - decay + 1 - WARMUP))
+    assert rates[STEPS - decay :] == pytest.approx([RATE * left / decay for left in range(decay, -1, -1)])
 
 
 @pytest.mark.parametrize("lr_schedule", LR_SCHEDULES)

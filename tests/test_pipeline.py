@@ -20,10 +20,12 @@ SOURCE = ROOT / "src"
 TOOLS = {
     "apply_preset",
     "clean_resume",
+    "compare_experiments",
     "doctor",
     "generate_dataset",
     "report_test",
     "run_benchmarks",
+    "run_study",
     "score_files",
     "sweep_sampling",
     "tabulate_results",

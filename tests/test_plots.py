@@ -10,7 +10,13 @@ from matplotlib.figure import Figure
 
 from annealed_lm.plots import Columns, frontier_figure, lines_figure, quality_figure, samples_figure, save_png, training_figure
 
-TRAINING: Columns = {"step": [0, 10, 20], "loss": [1.0, 0.5, 0.4], "T_now": [200, 600, 1000], "learning_rate": [0.0, 3e-3, 1e-3]}
+TRAINING: Columns = {
+    "step": [0, 10, 20],
+    "loss": [1.0, 0.5, 0.4],
+    "T_now": [200, 600, 1000],
+    "mean_t": [100, 300, 500],
+    "learning_rate": [0.0, 3e-3, 1e-3],
+}
 VALIDATION: Columns = {"step": [0, 20], "loss": [1.1, 0.45]}
 CURVES: dict[str, Columns] = {
     "grammatical": {"step": [1, 2], "grammatical": [0.2, 0.4]},
@@ -59,7 +65,7 @@ def colours(figure: Figure) -> dict[object, set[object]]:
 def test_training_figure_draws_every_column() -> None:
     assert drawn(training_figure(TRAINING, VALIDATION)) == [
         [[(0, 1.0), (10, 0.5), (20, 0.4)], [(0, 1.1), (20, 0.45)]],
-        [[(0, 200), (10, 600), (20, 1000)]],
+        [[(0, 200), (10, 600), (20, 1000)], [(0, 100), (10, 300), (20, 500)]],
         [[(0, 0.0), (10, 3e-3), (20, 1e-3)]],
     ]
 

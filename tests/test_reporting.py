@@ -15,7 +15,9 @@ from annealed_lm.reporting import (
     set_rows,
     summary,
 )
-from annealed_lm.tables import aligned_rows, by_range, columns, curve, long_table, markdown_table
+from annealed_lm.tables import aligned_rows, by_log_snr, columns, curve, long_table, markdown_table
+from annealed_lm.timestep_sampling import SAMPLERS
+from tiny import schedule_settings
 
 
 def test_columns_are_numbers_in_the_order_of_the_rows() -> None:
@@ -46,24 +48,29 @@ def test_a_curve_has_the_steps_at_which_there_is_a_value_after_the_file_too(tmp_
     assert curve([{"step": "1", "perplexity": ""}], "perplexity") == {"step": [], "perplexity": []}
 
 
-def test_each_range_of_t_has_its_curve() -> None:
+def test_each_bin_of_log_snr_has_its_curve() -> None:
     rows = [
-        {"step": step, "t_range": t_range, "loss": loss}
-        for step, t_range, loss in [("1", "0-9", "3"), ("1", "10-19", "4"), ("2", "0-9", "2")]
+        {"step": step, "log_snr": log_snr, "loss": loss}
+        for step, log_snr, loss in [("1", "-2 to 0", "3"), ("1", "0 to 2", "4"), ("2", "-2 to 0", "2")]
     ]
-    assert by_range(rows) == {"0-9": {"step": [1, 2], "loss": [3, 2]}, "10-19": {"step": [1], "loss": [4]}}
+    assert by_log_snr(rows) == {"-2 to 0": {"step": [1, 2], "loss": [3, 2]}, "0 to 2": {"step": [1], "loss": [4]}}
 
 
 def test_every_T_schedule_is_compared_at_the_settings_of_the_run() -> None:
-    lines = compare_T_schedules(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
-    assert set(lines) == set(T_SCHEDULES)
+    settings = schedule_settings(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
+    lines = compare_T_schedules(settings)
+    assert set(lines) == {name for name, kind in SAMPLERS.items() if not kind.depends_on_losses}
     for name, line in lines.items():
         assert SHOWN_STEPS <= len(line["step"]) <= 2 * SHOWN_STEPS
-        assert line["T_now"] == [diffusion_range(name, int(step), 1000, 500, 3, 0.1, 0.8) for step in line["step"]]
+        if name in T_SCHEDULES:
+            assert line["T_now"] == [diffusion_range(name, int(step), 1000, 500, 3, 0.1, 0.8) for step in line["step"]]
+            assert line["T_low"] == [0] * len(line["step"])
+            assert line["mean_t"] == pytest.approx([(T_now - 1) / 2 for T_now in line["T_now"]])
+    assert lines["reverse"]["T_low"] == [500 - T_now for T_now in lines["linear"]["T_now"]]
 
 
 def test_a_short_training_is_shown_at_every_step() -> None:
-    assert compare_T_schedules(3, 10, 2, 0.2, 0.5)["linear"]["step"] == [0, 1, 2]
+    assert compare_T_schedules(schedule_settings(total_steps=3, timesteps=10))["linear"]["step"] == [0, 1, 2]
 
 
 def test_long_table_names_the_line_of_each_row() -> None:

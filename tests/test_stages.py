@@ -150,7 +150,7 @@ def test_splits_are_disjoint_and_of_the_stated_size(project: Path) -> None:
 
 def test_T_now_follows_the_T_schedule(project: Path) -> None:
     header, *rows = [line.split("\t") for line in (project / "plots" / "training.tsv").read_text().splitlines()]
-    assert header == ["step", "loss", "T_now", "learning_rate"]
+    assert header == ["step", "loss", "T_now", "mean_t", "learning_rate"]
     assert {row[2] for row in rows} == {"100"}  # normal: all timesteps, always
 
 

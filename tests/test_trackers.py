@@ -26,7 +26,7 @@ from annealed_lm.training import DiffusionTrainer
 from tiny import ROOT, write_latents, write_params
 
 ALL = ["wandb", "tensorboard", "dvclive"]
-NAMES = {"loss", "T_now", "learning_rate", "validation_loss"}
+NAMES = {"loss", "T_now", "mean_t", "learning_rate", "validation_loss"}
 TRAINING = {"num_train_steps": 8, "train_batch_size": 8, "log_every": 2, "validate_every": 3, "checkpoint_every": 4}
 DVC_YAML = "stages: {}\n"
 
@@ -64,7 +64,9 @@ def outputs(folder: Path) -> dict[str, bytes]:
 def table(folder: Path) -> Curves:
     """What the tables of a run say, under the names that trackers know it by."""
     training, validation = (read_tsv(folder / "curves" / f"{name}.tsv") for name in ("training", "validation"))
-    curves = {name: {int(row["step"]): float(row[name]) for row in training} for name in ("loss", "T_now", "learning_rate")}
+    curves = {
+        name: {int(row["step"]): float(row[name]) for row in training} for name in ("loss", "T_now", "mean_t", "learning_rate")
+    }
     return curves | {"validation_loss": {int(row["step"]): float(row["loss"]) for row in validation}}
 
 
@@ -154,7 +156,7 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, latents: Path, chos
 def test_trackers_hold_what_the_tables_hold(checkout: Path) -> None:
     expected, run = table(checkout / "copy"), checkout / ".trackers" / "loud-owl"
     assert expected.keys() == NAMES
-    assert [list(curve) for curve in expected.values()] == [[2, 4, 6, 8]] * 3 + [[3, 6, 8]]
+    assert [list(curve) for curve in expected.values()] == [[2, 4, 6, 8]] * 4 + [[3, 6, 8]]
     assert of_tensorboard(run) == approximately(expected)
     assert of_dvclive(run) == approximately(expected)
     assert of_wandb(run) == approximately(expected)
@@ -274,7 +276,7 @@ class Recorded:
 def test_each_row_is_handed_over_once_and_in_the_order_of_the_steps() -> None:
     accelerator: Any = Recorded()
     curves: dict[str, list[dict[str, float]]] = {
-        "training": [{"step": step, "loss": step / 10, "T_now": step, "learning_rate": 0.5} for step in (2, 4)],
+        "training": [{"step": step, "loss": step / 10, "T_now": step, "mean_t": 1, "learning_rate": 0.5} for step in (2, 4)],
         "validation": [{"step": step, "loss": 9.0} for step in (1, 2, 3)],
         "timing": [{"step": 2, "seconds": 7}],
     }
@@ -282,9 +284,9 @@ def test_each_row_is_handed_over_once_and_in_the_order_of_the_steps() -> None:
     curve_tracking.hand_over(curves)
     assert accelerator.logged == [
         (1, {"validation_loss": 9.0}),
-        (2, {"loss": 0.2, "T_now": 2, "learning_rate": 0.5, "validation_loss": 9.0}),
+        (2, {"loss": 0.2, "T_now": 2, "mean_t": 1, "learning_rate": 0.5, "validation_loss": 9.0}),
         (3, {"validation_loss": 9.0}),
-        (4, {"loss": 0.4, "T_now": 4, "learning_rate": 0.5}),
+        (4, {"loss": 0.4, "T_now": 4, "mean_t": 1, "learning_rate": 0.5}),
     ]
     accelerator.logged.clear()
     curve_tracking.hand_over(curves)

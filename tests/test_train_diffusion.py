@@ -17,6 +17,7 @@ from torch import Tensor
 
 import encode_latents
 import train_diffusion
+from annealed_lm import adaptive_sampling
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
 from annealed_lm.config import TrainDiffusion
 from annealed_lm.config_types import Optimizer
@@ -24,7 +25,9 @@ from annealed_lm.diffusion import LOSSES
 from annealed_lm.diffusion_model import DiffusionModel
 from annealed_lm.errors import InputError
 from annealed_lm.files import read_json, read_tsv
+from annealed_lm.loss_weights import LOSS_WEIGHTS
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.timestep_sampling import SAMPLERS
 from annealed_lm.training import DiffusionTrainer
 from diffusion_runs import STEPS, TOP_LEVEL, arguments, differ, outputs, weights
 from tiny import ROOT, make_autoencoder, write_latents, write_params, write_prepared
@@ -59,13 +62,32 @@ EFFECTS: list[dict[str, Any]] = [
     {"batching": "padded"},
 ]
 ALTERNATIVES: dict[str, list[str]] = {
-    "T_schedule": list(T_SCHEDULES),
+    "T_schedule": [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses],  # the others need more steps
+    "loss_weight": ["none", *LOSS_WEIGHTS],
+    "sampling_weights": ["none", "inverse_density"],
     "optimizer": list(get_args(Optimizer)),
     "noise_schedule": list(NOISE_SCHEDULES),
     "objective": ["pred_x0", "pred_noise", "pred_v"],
     "loss_type": list(LOSSES),
-    "lr_schedule": ["constant", "linear", "cosine", "inverse_sqrt"],
+    "lr_schedule": ["constant", "linear", "cosine", "inverse_sqrt", "warmup_stable_decay"],
 }
+EFFECTS_WITH: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"T_schedule": "reverse"}, {"base_schedule": "cosine"}),
+    ({"T_schedule": "polynomial"}, {"range_in": "log_snr"}),
+    ({"T_schedule": "logit_normal"}, {"logit_normal_mean": 1.0}),
+    ({"T_schedule": "logit_normal"}, {"logit_normal_std": 0.2}),
+    ({"T_schedule": "laplace"}, {"laplace_mean": 2.0}),
+    ({"T_schedule": "laplace"}, {"laplace_scale": 3.0}),
+    ({"T_schedule": "speed"}, {"speed_tau": 0.2}),
+    ({"T_schedule": "speed"}, {"speed_k": 50.0}),
+    ({"T_schedule": "speed"}, {"speed_lambda": 1.0}),
+    ({"T_schedule": "speed"}, {"sampling_weights": "none"}),
+    ({"loss_weight": "min_snr"}, {"min_snr_gamma": 0.1}),
+    ({"loss_weight": "p2"}, {"p2_k": 0.1}),
+    ({"loss_weight": "p2"}, {"p2_gamma": 0.1}),
+    ({"lr_schedule": "warmup_stable_decay"}, {"lr_decay_fraction": 0.7}),
+]
+"""Choices, and parameters that change something with them."""
 WITHOUT_EFFECT = {"log_every": 3, "validate_every": 1, "evaluate_every": 5, "checkpoint_every": 3}
 """On the weights: they say when something is written down."""
 
@@ -120,6 +142,7 @@ def reference(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
     tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
+    tried |= {name for _, changes in EFFECTS_WITH for name in changes}
     tried |= {"tan_d", "gradient_accumulation_steps", "class_conditional", "class_unconditional_prob"}
     tried |= {"fused", "compile", "num_processes"}  # which change rounding only: test_training.py, test_processes.py
     assert tried == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
@@ -128,6 +151,11 @@ def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
 @pytest.mark.parametrize("changes", EFFECTS, ids=str)
 def test_a_parameter_has_an_effect(changes: dict[str, Any], run: Run, reference: Path) -> None:
     assert differ(run(**changes), reference)
+
+
+@pytest.mark.parametrize(("choice", "changes"), EFFECTS_WITH, ids=str)
+def test_a_parameter_of_a_choice_has_an_effect_with_it(choice: dict[str, Any], changes: dict[str, Any], run: Run) -> None:
+    assert differ(run(**choice), run(**choice | changes))
 
 
 @pytest.mark.parametrize("name", ALTERNATIVES)
@@ -239,11 +267,13 @@ def test_T_now_is_written_down_as_the_schedule_has_it(T_schedule: str, run: Run)
 def test_curves_have_their_rows_and_the_last_step(run: Run) -> None:
     folder = run(num_train_steps=7, log_every=3, validate_every=5)
     curves = {path.stem: read_tsv(path) for path in (folder / "curves").glob("*.tsv")}
-    assert set(curves) == {"training", "validation", "validation_by_range", "timing"}
+    assert set(curves) == {"training", "validation", "validation_by_log_snr", "timing"}
     assert [row["step"] for row in curves["training"]] == ["3", "6", "7"]
     assert [row["step"] for row in curves["timing"]] == ["3", "6", "7"]
     assert [row["step"] for row in curves["validation"]] == ["5", "7"]
-    assert [row["step"] for row in curves["validation_by_range"]] == ["5"] * 10 + ["7"] * 10
+    bins = len({row["log_snr"] for row in curves["validation_by_log_snr"]})
+    assert bins >= 5
+    assert [row["step"] for row in curves["validation_by_log_snr"]] == ["5"] * bins + ["7"] * bins
     rates = [float(row["learning_rate"]) for row in curves["training"]]
     assert rates[0] == pytest.approx(0.01)  # the third step is the first after the warm-up
     assert rates[0] > rates[1] > rates[2] > 0
@@ -253,6 +283,7 @@ def test_curves_have_their_rows_and_the_last_step(run: Run) -> None:
     assert final["train_loss"] == pytest.approx(float(curves["training"][-1]["loss"]), rel=1e-5)
     assert final["validation_loss"] == pytest.approx(float(curves["validation"][-1]["loss"]), rel=1e-5)
     assert final["parameters"] == sum(weight.numel() for weight in weights(folder).values())
+    assert final["flops_per_step"] > 6 * 8 * 2 * final["parameters"] / 3  # a batch of 8 texts of two vectors or more
 
 
 def test_T_schedules_are_compared_on_the_same_texts_timesteps_and_noise(run: Run) -> None:
@@ -260,7 +291,7 @@ def test_T_schedules_are_compared_on_the_same_texts_timesteps_and_noise(run: Run
     changes = {"num_train_steps": 1, "lr_warmup_steps": 1, "objective": "pred_v", "anneal_fraction": 1.0}
     normal, linear = (outputs(run(T_schedule=name, **changes)) for name in ("normal", "linear"))
     assert normal["curves/validation.tsv"] == linear["curves/validation.tsv"]
-    assert normal["curves/validation_by_range.tsv"] == linear["curves/validation_by_range.tsv"]
+    assert normal["curves/validation_by_log_snr.tsv"] == linear["curves/validation_by_log_snr.tsv"]
     assert normal["curves/training.tsv"] != linear["curves/training.tsv"]
 
 
@@ -272,12 +303,21 @@ def test_training_lowers_both_losses(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "signal_at"), [("adamw", 5), ("lion", 5), ("muon", 0), ("muon", 4), ("muon", 5), ("muon", 7)]
+    ("optimizer", "signal_at", "T_schedule"),
+    [
+        *(("adamw", 5, name) for name in SAMPLERS),
+        ("lion", 5, "polynomial"),
+        *(("muon", at, "polynomial") for at in (0, 4, 5, 7)),
+    ],
 )
 def test_stopped_and_resumed_equals_uninterrupted(
-    optimizer: str, signal_at: int, run: Run, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, signal_at: int, T_schedule: str, run: Run, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"optimizer": optimizer, "dropout": 0.2, "class_conditional": True, "on": labelled}
+    changes = {"optimizer": optimizer, "dropout": 0.2, "class_conditional": True, "on": labelled, "T_schedule": T_schedule}
+    # So that samplers that follow the losses do, before and after the interruption.
+    changes |= {"timesteps": 5, "train_batch_size": 16}
+    monkeypatch.setattr(adaptive_sampling, "REFRESH_EVERY", 2)
+    monkeypatch.setattr(adaptive_sampling, "LEAST_OBSERVATIONS", 5)
     expected = outputs(run(**changes))
     train_step = DiffusionTrainer.train_step
     steps: list[int] = []

@@ -1,8 +1,11 @@
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from accelerate import Accelerator
@@ -10,16 +13,16 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from annealed_lm.accelerators import make_accelerator, require_compiler
-from annealed_lm.annealing import DiffusionRange
 from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.loss_weights import TimestepWeights
 from annealed_lm.sampling import sample_latents
-from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.timestep_sampling import make_timestep_sampler
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining
 from annealed_lm.validation import FixedValidation
-from tiny import CPU, LATENT_DIM, denoiser_settings, write_latents
+from tiny import CPU, LATENT_DIM, denoiser_settings, schedule_settings, weight_settings, write_latents
 
 TIMESTEPS = 100
 TRAINING = DiffusionTraining(
@@ -33,6 +36,7 @@ TRAINING = DiffusionTraining(
     learning_rate=0.01,
     lr_schedule="constant",
     lr_warmup_steps=0,
+    lr_decay_fraction=0.2,
     adam_beta1=0.9,
     adam_beta2=0.98,
     adam_weight_decay=0.01,
@@ -73,16 +77,25 @@ def plain_accelerator(mixed_precision: str = "no") -> Accelerator:
 def no_snapshot(step: int) -> None: ...
 
 
-def make_trainer(latents: Path, accelerator: Accelerator | None = None, **changes: Any) -> DiffusionTrainer:
-    """Conditional on the labels of the latents, if they have any."""
+def make_trainer(
+    latents: Path,
+    accelerator: Accelerator | None = None,
+    T_schedule: str = "linear",
+    weights: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> DiffusionTrainer:
+    """Conditional on the labels of the latents, if they have any; `weights` changes the weights of the losses."""
     train = LatentSet.load(latents, "train")
     torch.manual_seed(0)
     settings = denoiser_settings(num_classes=0 if train.index.labels is None else len(LABELS))
-    diffusion_range = DiffusionRange("linear", TRAINING.num_train_steps, TIMESTEPS, anneal_fraction=1.0)
+    schedule = schedule_settings(
+        T_schedule=T_schedule, total_steps=TRAINING.num_train_steps, timesteps=TIMESTEPS, anneal_fraction=1.0
+    )
     return DiffusionTrainer(
         DenoisingTransformer(settings),
         GaussianDiffusion("cosine", TIMESTEPS, 9, "pred_x0", "l2"),
-        RangeSampler(diffusion_range),
+        make_timestep_sampler(schedule),
+        TimestepWeights(weight_settings(**weights), schedule.alphas_cumprod()),
         train,
         LatentStatistics.load(latents),
         dataclasses.replace(TRAINING, **changes),
@@ -109,22 +122,27 @@ def test_a_steps_random_numbers_depend_on_seed_and_step_only(latents: Path) -> N
     first = trainer.random_numbers(3, shape)
     trainer.random_numbers(4, shape)
     torch.rand(2)
-    assert all(torch.equal(*pair) for pair in zip(first, trainer.random_numbers(3, shape), strict=True))
+    again = trainer.random_numbers(3, shape)
+    assert torch.equal(first.t, first.t_here)
+    assert torch.equal(first.t, again.t)
+    assert torch.equal(first.noise, again.noise)
+    assert torch.equal(first.self_conditioned, again.self_conditioned)
     for different in (trainer.random_numbers(4, shape), other.random_numbers(3, shape)):
-        assert not torch.equal(first[0], different[0])
-        assert not torch.isclose(first[1], different[1]).all(-1).any()
+        assert not torch.equal(first.t, different.t)
+        assert not torch.isclose(first.noise, different.noise).all(-1).any()
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
 def test_t_noise_and_conditioning_are_distributed_as_stated(probability: float, latents: Path) -> None:
     trainer = make_trainer(latents, self_condition=probability)
     for step, T_now in ((0, 20), (3, 60), (6, 100)):
-        t, noise, rows = trainer.random_numbers(step, (1000, 6, LATENT_DIM))
-        assert t.min() == 0
-        assert t.max() == T_now - 1
-        assert float(noise.mean()) == pytest.approx(0, abs=0.03)
-        assert float(noise.std()) == pytest.approx(1, abs=0.02)
-        assert rows.sum() == 1000 * probability
+        draws = trainer.random_numbers(step, (1000, 6, LATENT_DIM))
+        assert draws.t.min() == 0
+        assert draws.t.max() == T_now - 1
+        assert float(draws.noise.mean()) == pytest.approx(0, abs=0.03)
+        assert float(draws.noise.std()) == pytest.approx(1, abs=0.02)
+        assert draws.self_conditioned.sum() == 1000 * probability
+        assert draws.weights is None
 
 
 def test_each_text_is_self_conditioned_as_often_as_any(latents: Path) -> None:
@@ -134,18 +152,45 @@ def test_each_text_is_self_conditioned_as_often_as_any(latents: Path) -> None:
     torch.testing.assert_close(rows.double().mean(0), torch.full((7,), 0.3, dtype=torch.float64), atol=0.07, rtol=0)
 
 
-def test_a_step_is_the_gradient_of_the_mean_loss_of_its_texts(latents: Path) -> None:
-    trainer = make_trainer(latents)
+WEIGHTED = {"loss_weight": "min_snr", "sampling_weights": "inverse_density"}
+
+
+@pytest.mark.parametrize("weights", [{}, WEIGHTED])
+def test_a_step_is_the_gradient_of_the_mean_weighted_loss_of_its_texts(weights: dict[str, str], latents: Path) -> None:
+    trainer = make_trainer(latents, weights=weights)
+    twin = make_trainer(latents, weights=weights)
+    x_start, mask = twin.latents.batch(twin.order.batch(0))
+    x_start = twin.statistics.normalise(x_start)
+    draws = twin.random_numbers(0, tuple(x_start.shape))
+    rows = draws.self_conditioned.nonzero()[:, 0]
+    losses = twin.diffusion.losses(twin.denoiser, x_start, draws.t, draws.noise, mask, rows, None)
+    alphas_cumprod = twin.diffusion.alphas_cumprod[draws.t]
+    snr = (alphas_cumprod / (1 - alphas_cumprod)).float()
+    # T_now is T / 5 at the first step, so 1 / (T p(t)) is 1 / 5.
+    loss = (losses * snr.clamp(max=5) / 5 if weights else losses).mean()
+    loss.backward()
+    twin.optimize(0)
+    torch.testing.assert_close(trainer.train_step(0), loss)
+    for ours, theirs in zip(trainer.denoiser.parameters(), twin.denoiser.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("weights", [{}, WEIGHTED])
+def test_a_sampler_that_observes_is_told_every_t_and_its_loss_without_weights(weights: dict[str, str], latents: Path) -> None:
+    trainer = make_trainer(latents, T_schedule="loss_curve", weights=weights, gradient_accumulation_steps=3)
+    told: list[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
+    trainer.timestep_sampler.observe = lambda *seen: told.append(seen)  # type: ignore[method-assign]
     twin = make_trainer(latents)
     x_start, mask = twin.latents.batch(twin.order.batch(0))
     x_start = twin.statistics.normalise(x_start)
-    t, noise, self_conditioned = twin.random_numbers(0, tuple(x_start.shape))
-    loss = twin.diffusion.losses(twin.denoiser, x_start, t, noise, mask, self_conditioned.nonzero()[:, 0], None)
-    loss.mean().backward()
-    twin.optimize(0)
-    torch.testing.assert_close(trainer.train_step(0), loss.mean())
-    for ours, theirs in zip(trainer.denoiser.parameters(), twin.denoiser.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    draws = trainer.random_numbers(0, tuple(x_start.shape))
+    rows = draws.self_conditioned.nonzero()[:, 0]
+    expected = twin.diffusion.losses(twin.denoiser, x_start, draws.t, draws.noise, mask, rows, None)
+    trainer.train_step(0)
+    ((step, t, losses),) = told
+    assert step == 0
+    assert np.array_equal(t, draws.t.numpy())
+    assert losses == pytest.approx(expected.detach().double().numpy(), rel=1e-4)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 8, 20])

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.latents import LatentSet, LatentStatistics
-from annealed_lm.validation import T_RANGES, VALIDATION_BATCH, VALIDATION_TEXTS, FixedValidation
+from annealed_lm.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.validation import LOG_SNR_BINS, VALIDATION_BATCH, VALIDATION_TEXTS, FixedValidation
 
 WIDTH = 3
 RANDOM = np.random.default_rng(0)
@@ -16,9 +17,13 @@ STATISTICS = LatentStatistics.of(ROWS, per_position=False)
 
 
 def make(
-    rows: list[np.ndarray] = ROWS, timesteps: int = 100, self_condition: bool = False, labels: list[int] | None = None
+    rows: list[np.ndarray] = ROWS,
+    timesteps: int = 100,
+    self_condition: bool = False,
+    labels: list[int] | None = None,
+    noise_schedule: str = "cosine",
 ) -> FixedValidation:
-    diffusion = GaussianDiffusion("cosine", timesteps, 9, "pred_x0", "l2")
+    diffusion = GaussianDiffusion(noise_schedule, timesteps, 9, "pred_x0", "l2")
     latents = LatentSet.from_rows(rows, labels)
     return FixedValidation(diffusion, latents, STATISTICS, self_condition, labels is not None, torch.device("cpu"))
 
@@ -104,16 +109,21 @@ def test_every_text_is_looked_at_once_among_texts_of_like_length() -> None:
     assert all(one.max() <= other.min() for one, other in pairwise(lengths))
 
 
-def test_each_range_has_the_mean_of_its_own_timesteps() -> None:
-    validation = make(timesteps=1000)
-    rows = validation.by_range(validation.t.double())  # as if each loss were its t
-    assert [row["t_range"] for row in rows] == [f"{low}-{low + 99}" for low in range(0, 1000, 100)]
-    assert [row["loss"] for row in rows] == pytest.approx([low + 49.5 for low in range(0, 1000, 100)], abs=2)
+@pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
+def test_each_bin_has_the_mean_of_its_own_log_snr(noise_schedule: str) -> None:
+    validation = make(timesteps=1000, noise_schedule=noise_schedule)
+    alphas_cumprod = validation.diffusion.alphas_cumprod[validation.t].numpy()
+    log_snr = np.log(alphas_cumprod / (1 - alphas_cumprod))
+    rows = validation.by_log_snr(torch.from_numpy(log_snr))  # as if each loss were its log-SNR
+    expected = {"below -6": log_snr[log_snr < -6], "above 6": log_snr[log_snr >= 6]}
+    expected |= {f"{low} to {low + 2}": log_snr[(log_snr >= low) & (log_snr < low + 2)] for low in range(-6, 6, 2)}
+    assert [row["log_snr"] for row in rows] == [name for name in LOG_SNR_BINS if len(expected[name])]
+    assert [row["loss"] for row in rows] == pytest.approx([expected[row["log_snr"]].mean() for row in rows])
 
 
-@pytest.mark.parametrize(("texts", "timesteps", "ranges"), [(3, 1000, 3), (600, 4, 4), (600, 1, 1), (600, 15, T_RANGES)])
-def test_ranges_without_a_text_are_left_out(texts: int, timesteps: int, ranges: int) -> None:
+@pytest.mark.parametrize(("texts", "timesteps"), [(3, 1000), (600, 4), (600, 1), (600, 15)])
+def test_bins_without_a_text_are_left_out(texts: int, timesteps: int) -> None:
     validation = make(ROWS[:texts], timesteps)
-    rows = validation.by_range(validation.losses(zeros))
-    assert len(rows) == ranges
+    rows = validation.by_log_snr(validation.losses(zeros))
+    assert 1 <= len(rows) <= min(texts, timesteps, len(LOG_SNR_BINS))
     assert all(np.isfinite(row["loss"]) for row in rows)

@@ -23,8 +23,10 @@ from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
 from annealed_lm.files import write_json, write_jsonl
 from annealed_lm.language_model_training import small_gpt2
 from annealed_lm.latents import LatentSet, LatentStatistics
+from annealed_lm.loss_weights import WeightSettings
 from annealed_lm.padding import pad_ids
 from annealed_lm.presets import merge_preset
+from annealed_lm.schedule_settings import ScheduleSettings
 from annealed_lm.tokenizer import tokenize, train_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +66,37 @@ AUTOENCODER_TRAINING = AutoencoderTraining(
     lr_warmup_steps=2,
     weight_decay=0.01,
 )
+
+
+SCHEDULE = ScheduleSettings(
+    T_schedule="linear",
+    power=2,
+    total_steps=1000,
+    timesteps=250,
+    noise_schedule="cosine",
+    tan_d=9,
+    objective="pred_x0",
+    start_fraction=0.2,
+    anneal_fraction=0.5,
+    range_in="t",
+    base_schedule="linear",
+    logit_normal_mean=0,
+    logit_normal_std=1,
+    laplace_mean=0,
+    laplace_scale=0.5,
+    speed_tau=0.7,
+    speed_k=5,
+    speed_lambda=0.6,
+)
+WEIGHTS = WeightSettings("pred_x0", "none", min_snr_gamma=5, p2_k=1, p2_gamma=1, sampling_weights="published")
+
+
+def schedule_settings(**changes: Any) -> ScheduleSettings:
+    return dataclasses.replace(SCHEDULE, **changes)
+
+
+def weight_settings(**changes: Any) -> WeightSettings:
+    return dataclasses.replace(WEIGHTS, **changes)
 
 
 def make_texts(count: int = 300) -> list[str]:

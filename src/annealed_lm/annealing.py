@@ -1,7 +1,7 @@
 """Annealing the diffusion range: how far up the noise levels training may draw its timesteps, by training step.
 
-To add a T schedule, write one function here and name it in `T_SCHEDULES`; the command line, the checks, the plots and
-the tests find it there.
+To add a T schedule, write one function here and name it in `T_SCHEDULES`; the command line, the checks, the plots, the
+contract tests, `reverse` and `static` find it there. (Distributions over t that are no range: `timestep_sampling.SAMPLERS`.)
 """
 
 import math
@@ -74,12 +74,23 @@ class DiffusionRange:
         """m = floor(N * anneal_fraction), with the fraction read as the decimal that the user wrote."""
         return math.floor(self.total_steps * Fraction(str(self.anneal_fraction)))
 
+    def is_over(self, step: int) -> bool:
+        """Whether annealing is: the range is the whole one, whatever its shape was."""
+        return step > self.anneal_steps or self.anneal_steps == 0
+
+    def share(self, step: int) -> float:
+        """How much of the range training draws from at `step`, in [start_fraction, 1], before anything is truncated."""
+        if self.is_over(step):
+            return 1.0
+        shape = T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
+        return self.start_fraction + shape * (1 - self.start_fraction)
+
     def max_timestep(self, step: int) -> int:
         """T_now at `step` (0-based), in [1, T]: training draws t from {0, ..., T_now - 1}.
 
         T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); T after step m.
         """
-        if step > self.anneal_steps or self.anneal_steps == 0:
+        if self.is_over(step):
             return self.timesteps
         share = T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
         start = self.timesteps * Fraction(str(self.start_fraction))

@@ -31,7 +31,9 @@ from annealed_lm.config_types import (
     without_repeats,
 )
 from annealed_lm.errors import InputError
+from annealed_lm.loss_weights import LOSS_WEIGHTS
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.timestep_sampling import SAMPLERS
 
 LABELLED = ("restaurants", "sst2", "ag_news")
 SMALLEST_BPE = 256 + 4
@@ -142,6 +144,20 @@ class PrepareReferences(Section):
 class TrainDiffusion(Section):
     start_fraction: Annotated[float, Field(gt=0, le=1)]
     anneal_fraction: Share
+    range_in: Literal["t", "log_snr"]
+    base_schedule: Annotated[str, one_of(T_SCHEDULES)]
+    logit_normal_mean: Annotated[float, Field(allow_inf_nan=False)]
+    logit_normal_std: PositiveFloat
+    laplace_mean: Annotated[float, Field(allow_inf_nan=False)]
+    laplace_scale: PositiveFloat
+    speed_tau: Share
+    speed_k: PositiveFloat
+    speed_lambda: Annotated[float, Field(ge=0.5, le=1)]
+    loss_weight: Annotated[str, one_of({"none": None, **LOSS_WEIGHTS})]
+    min_snr_gamma: PositiveFloat
+    p2_k: NonNegativeFloat
+    p2_gamma: NonNegativeFloat
+    sampling_weights: Literal["published", "none", "inverse_density"]
     timesteps: PositiveInt
     noise_schedule: Annotated[str, one_of(NOISE_SCHEDULES)]
     tan_d: PositiveFloat
@@ -162,6 +178,7 @@ class TrainDiffusion(Section):
     learning_rate: PositiveFloat
     lr_schedule: LearningRateSchedule
     lr_warmup_steps: NonNegativeInt
+    lr_decay_fraction: Share
     adam_beta1: OpenShare
     adam_beta2: OpenShare
     adam_weight_decay: NonNegativeFloat
@@ -181,6 +198,16 @@ class TrainDiffusion(Section):
     @model_validator(mode="after")
     def heads_divide_width(self) -> "TrainDiffusion":
         return require_divisible(self, "tx_dim", "tx_heads")
+
+    @model_validator(mode="after")
+    def learning_rate_has_time_to_fall(self) -> "TrainDiffusion":
+        steps = self.lr_warmup_steps + self.lr_decay_fraction * self.num_train_steps
+        if self.lr_schedule == "warmup_stable_decay" and steps > self.num_train_steps:
+            raise contradiction(
+                f"lr_warmup_steps = {self.lr_warmup_steps} and lr_decay_fraction = {self.lr_decay_fraction:g} of "
+                f"num_train_steps = {self.num_train_steps} are more steps than there are"
+            )
+        return self
 
     @model_validator(mode="after")
     def every_process_has_texts(self) -> "TrainDiffusion":
@@ -208,7 +235,7 @@ class SampleTexts(Section):
 class Config(Section):
     """The whole of params.yaml; each section belongs to the stage of its name."""
 
-    T_schedule: Annotated[str, one_of(T_SCHEDULES)]
+    T_schedule: Annotated[str, one_of(SAMPLERS)]
     power: PositiveFloat
     optimizer: Optimizer
     random_seed: Seed
@@ -229,6 +256,16 @@ class Config(Section):
         steps, timesteps = self.sample_texts.sampling_timesteps, self.train_diffusion.timesteps
         if steps > timesteps:
             raise contradiction(f"sample_texts.sampling_timesteps = {steps} is more than train_diffusion.timesteps = {timesteps}")
+        return self
+
+    @model_validator(mode="after")
+    def loss_of_x_start_is_known(self) -> "Config":
+        section = self.train_diffusion
+        if self.T_schedule == "loss_curve" and section.objective != "pred_x0" and section.loss_type != "l2":
+            raise contradiction(
+                f"T_schedule = loss_curve follows the loss of x_start, which cannot be told from objective = {section.objective} "
+                f"with loss_type = {section.loss_type}: it needs objective = pred_x0 or loss_type = l2"
+            )
         return self
 
     @model_validator(mode="after")

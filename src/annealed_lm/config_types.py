@@ -57,4 +57,5 @@ LearningRateSchedule = Literal[
     "linear",
     "cosine",
     "inverse_sqrt",
+    "warmup_stable_decay",
 ]

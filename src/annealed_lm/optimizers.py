@@ -155,9 +155,21 @@ OPTIMIZERS: dict[str, Callable[[HiddenMatrices, OptimizerSettings], list[torch.o
 
 
 def make_schedulers(
-    optimizers: Sequence[torch.optim.Optimizer], lr_schedule: str, warmup_steps: int, num_train_steps: int
+    optimizers: Sequence[torch.optim.Optimizer],
+    lr_schedule: str,
+    warmup_steps: int,
+    num_train_steps: int,
+    decay_fraction: float = 0,
 ) -> list[LRScheduler]:
-    """One of transformers' learning-rate schedules for each optimizer, after a linear warm-up."""
+    """One of transformers' learning-rate schedules for each optimizer, after a linear warm-up.
+
+    Args:
+        decay_fraction: the last share of the steps, over which warmup_stable_decay (Hu et al. 2024, MiniCPM, arXiv 2404.06395)
+            lets the learning rate fall linearly to 0.
+    """
+    specific = {}
     if lr_schedule == "constant":  # transformers' has no warm-up; stepping past it would silently drop lr_warmup_steps
         lr_schedule = "constant_with_warmup" if warmup_steps else "constant"
-    return [get_scheduler(lr_schedule, optimizer, warmup_steps, num_train_steps) for optimizer in optimizers]
+    if lr_schedule == "warmup_stable_decay":
+        specific = {"num_decay_steps": math.floor(num_train_steps * decay_fraction), "decay_type": "linear"}
+    return [get_scheduler(lr_schedule, optimizer, warmup_steps, num_train_steps, specific) for optimizer in optimizers]

@@ -19,19 +19,23 @@ INCHES_A_CHARACTER, INCHES_A_LINE = 0.072, 0.145  # of the monospace font at 8 p
 
 
 def training_figure(training: Columns, validation: Columns) -> Figure:
-    """Loss and validation loss, T_now and learning rate against the step.
+    """Loss and validation loss, T_now with the mean t, and learning rate against the step.
 
-    `training` has the columns step, loss, T_now, learning_rate; `validation` has step, loss.
+    `training` has the columns step, loss, T_now, mean_t, learning_rate; `validation` has step, loss.
     """
     figure = Figure(figsize=(8, 9), layout="constrained")
     loss, diffusion_range, learning_rate = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
-    loss.plot(training["step"], training["loss"], color="C0", alpha=0.5, linewidth=1, label="training, t < T_now")
-    loss.plot(validation["step"], validation["loss"], color="C1", marker="o", markersize=3, label="validation, all t")
+    as_drawn = "training, t as it is drawn: not to be compared between T schedules"
+    loss.plot(training["step"], training["loss"], color="C0", alpha=0.5, linewidth=1, label=as_drawn)
+    fixed = "validation, fixed t and noise: to be compared"
+    loss.plot(validation["step"], validation["loss"], color="C1", marker="o", markersize=3, label=fixed)
     loss.set_ylabel("loss")
     loss.legend()
-    diffusion_range.plot(training["step"], training["T_now"], color="C2")
+    diffusion_range.plot(training["step"], training["T_now"], color="C2", label="T_now")
+    diffusion_range.plot(training["step"], training["mean_t"], color="C4", label="mean")
     diffusion_range.set_ylim(bottom=0)
-    diffusion_range.set_ylabel("T_now")
+    diffusion_range.set_ylabel("t drawn")
+    diffusion_range.legend()
     learning_rate.plot(training["step"], training["learning_rate"], color="C3")
     learning_rate.set_ylabel("learning rate")
     learning_rate.set_xlabel("step")
@@ -100,6 +104,23 @@ def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:
     axes.set_xlabel("step")
     axes.set_ylabel(y)
     figure.legend(title=title, loc="outside right upper")  # beside the lines, never over them
+    return figure
+
+
+def schedules_figure(schedules: Mapping[str, Columns]) -> Figure:
+    """By T schedule and step, the timesteps that may be drawn, and the mean of their density as a line."""
+    columns = 4
+    rows = -(-len(schedules) // columns)
+    figure = Figure(figsize=(11, 2.1 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (name, line) in zip(panels.flat, schedules.items(), strict=False):
+        axes.fill_between(line["step"], line["T_low"], line["T_now"], step="post", alpha=0.25, linewidth=0)
+        axes.plot(line["step"], line["mean_t"], color="C0")
+        axes.set_title(name, fontsize=10)
+    for axes in panels.flat[len(schedules) :]:
+        axes.set_axis_off()
+    figure.supxlabel("step", fontsize=10)
+    figure.supylabel("t: what may be drawn (area), mean (line)", fontsize=10)
     return figure
 
 

@@ -1,10 +1,14 @@
 """What the report is made of: the T schedules side by side, and the scores that a person looks at first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
+import numpy as np
+
+from annealed_lm.schedule_settings import ScheduleSettings
 from annealed_lm.tables import Columns, markdown_table
+from annealed_lm.timestep_sampling import SAMPLERS, TimestepSampler, make_timestep_sampler
 
 SHOWN_STEPS = 300
 """So many points show the shape of a T schedule, however long the training."""
@@ -24,13 +28,28 @@ SHOWN_METRICS = (
 )
 
 
-def compare_T_schedules(
-    total_steps: int, timesteps: int, power: float, start_fraction: float, anneal_fraction: float
-) -> dict[str, Columns]:
-    """step and T_now of every T schedule, with the arguments of `DiffusionRange`."""
-    steps = range(0, total_steps, max(total_steps // SHOWN_STEPS, 1))
-    ranges = {name: DiffusionRange(name, total_steps, timesteps, power, start_fraction, anneal_fraction) for name in T_SCHEDULES}
-    return {name: {"step": list(steps), "T_now": [each.max_timestep(step) for step in steps]} for name, each in ranges.items()}
+def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
+    """Of every T schedule that is known before any training: by step, the timesteps T_low, ..., T_now - 1 that may be drawn, and
+    the mean of the density.
+
+    Args:
+        settings: whose own T_schedule does not matter.
+    """
+    steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
+    known = [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses]
+    return {name: drawn_range(make_timestep_sampler(replace(settings, T_schedule=name)), steps) for name in known}
+
+
+def drawn_range(sampler: TimestepSampler, steps: Sequence[int]) -> Columns:
+    densities = [sampler.density(step) for step in steps]
+    ends = [density.nonzero()[0][[0, -1]].tolist() for density in densities]
+    means = [float(density @ np.arange(len(density))) for density in densities]
+    return {
+        "step": list(steps),
+        "T_low": [low for low, _ in ends],
+        "T_now": [high + 1 for _, high in ends],
+        "mean_t": means,
+    }
 
 
 def cell(entry: Mapping[str, float]) -> str:

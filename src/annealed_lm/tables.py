@@ -24,10 +24,10 @@ def curve(rows: TextRows, name: str) -> Columns:
     return columns([row for row in rows if row[name] != ""], ("step", name))
 
 
-def by_range(rows: TextRows) -> dict[str, Columns]:
-    """The curve (step, loss) of each range of t, from rows of step, t_range, loss."""
-    ranges = dict.fromkeys(row["t_range"] for row in rows)
-    return {name: columns([row for row in rows if row["t_range"] == name], ("step", "loss")) for name in ranges}
+def by_log_snr(rows: TextRows) -> dict[str, Columns]:
+    """The curve (step, loss) of each bin of log-SNR, from rows of step, log_snr, loss."""
+    bins = dict.fromkeys(row["log_snr"] for row in rows)
+    return {name: columns([row for row in rows if row["log_snr"] == name], ("step", "loss")) for name in bins}
 
 
 def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | float]]:

@@ -16,7 +16,7 @@ from annealed_lm.errors import InputError
 
 PROJECT = "annealed_lm"
 SCALARS = {
-    "training": {"loss": "loss", "T_now": "T_now", "learning_rate": "learning_rate"},
+    "training": {"loss": "loss", "T_now": "T_now", "mean_t": "mean_t", "learning_rate": "learning_rate"},
     "validation": {"loss": "validation_loss"},
 }
 """Curve -> column -> name in the trackers."""

@@ -23,11 +23,13 @@ from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.diffusion import GaussianDiffusion
 from annealed_lm.latents import LatentSource, LatentStatistics
+from annealed_lm.loss_weights import TimestepWeights
 from annealed_lm.moving_average import MovingAverage
 from annealed_lm.optimizers import OPTIMIZERS, OptimizerSettings, make_schedulers
 from annealed_lm.running_loss import RunningLoss
 from annealed_lm.seeds import generator
-from annealed_lm.timestep_sampling import TimestepSampler, draw_timesteps, stratified_uniforms
+from annealed_lm.timestep_draws import SamplerState, draw_timesteps, stratified_uniforms
+from annealed_lm.timestep_sampling import TimestepSampler
 from annealed_lm.trackers import CurveTracking
 from annealed_lm.training_loop import numbered, run_steps
 from annealed_lm.validation import FixedValidation
@@ -51,6 +53,7 @@ class DiffusionTraining:
     learning_rate: float
     lr_schedule: str
     lr_warmup_steps: int
+    lr_decay_fraction: float
     adam_beta1: float
     adam_beta2: float
     adam_weight_decay: float
@@ -68,9 +71,12 @@ class DiffusionTraining:
 
 class Draws(NamedTuple):
     """The random numbers of a step, for its whole batch: `t` int64 [batch] and `noise` [batch, length, latent_dim] on the device;
-    `self_conditioned` bool [batch], on the CPU."""
+    `self_conditioned` bool [batch] and `t` again, `t_here`, on the CPU; `weights` float32 [batch] of the losses at these t, on
+    the device, None: 1."""
 
     t: Tensor
+    t_here: Tensor
+    weights: Tensor | None
     noise: Tensor
     self_conditioned: Tensor
 
@@ -90,6 +96,7 @@ class DiffusionTrainer:
         denoiser: DenoisingTransformer,
         diffusion: GaussianDiffusion,
         timestep_sampler: TimestepSampler,
+        timestep_weights: TimestepWeights,
         latents: LatentSource,
         statistics: LatentStatistics,
         training: DiffusionTraining,
@@ -106,10 +113,15 @@ class DiffusionTrainer:
         self.network = accelerator.prepare_model(self.denoiser)
         self.optimizers = OPTIMIZERS[training.optimizer](self.denoiser, settings)
         self.schedulers = make_schedulers(
-            self.optimizers, training.lr_schedule, training.lr_warmup_steps, training.num_train_steps
+            self.optimizers,
+            training.lr_schedule,
+            training.lr_warmup_steps,
+            training.num_train_steps,
+            training.lr_decay_fraction,
         )
         self.diffusion = diffusion
         self.timestep_sampler = timestep_sampler
+        self.timestep_weights = timestep_weights
         self.latents = latents
         self.statistics = statistics.to(accelerator.device)
         self.training = training
@@ -118,7 +130,7 @@ class DiffusionTrainer:
         bucketed = training.batching == "bucketed"
         self.order = BatchOrder(latents.index.lengths, training.train_batch_size, training.random_seed, bucketed)
         self.running_loss = RunningLoss(accelerator.device)
-        self.records: dict[str, Rows] = {"training": [], "validation": [], "validation_by_range": [], "timing": []}
+        self.records: dict[str, Rows] = {"training": [], "validation": [], "validation_by_log_snr": [], "timing": []}
         self.curve_tracking = CurveTracking(accelerator)
         self.last_tick = time.perf_counter()
 
@@ -131,8 +143,9 @@ class DiffusionTrainer:
 
         Returns:
             Rows by curve, in the order of the steps, a step being counted once it is done: `training` (step, loss: the mean
-            since the row before, T_now, learning_rate), `validation` (step, loss) and `validation_by_range` (step, t_range,
-            loss) of the averaged weights, and `timing` (step, seconds of training so far).
+            since the row before, weighted as it is minimised, T_now: one more than the highest t that was drawn, mean_t of the
+            density, learning_rate), `validation` (step, loss) and `validation_by_log_snr` (step, log_snr, loss) of the averaged
+            weights, and `timing` (step, seconds of training so far, validation included).
         """
         self.denoiser.train()
         self.last_tick = time.perf_counter()
@@ -157,17 +170,19 @@ class DiffusionTrainer:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         parts: dict[str, Any] = {"denoiser": self.denoiser, "ema": self.ema, "running_loss": self.running_loss}
+        parts["timestep_sampler"] = SamplerState(self.timestep_sampler)
         parts |= numbered("optimizer", self.optimizers) | numbered("scheduler", self.schedulers)
         return parts if self.accelerator.scaler is None else parts | {"scaler": self.accelerator.scaler}
 
     def step_and_record(self, step: int, validation: FixedValidation, save_snapshot: SaveSnapshot) -> dict[str, float] | None:
         """One optimizer step; what to show of it where a row is due. Process 0 writes it down."""
         learning_rate = float(self.schedulers[-1].get_last_lr()[0])  # of two, the last is AdamW's: as written in params.yaml
+        density = self.timestep_sampler.density(step)
         self.running_loss.add(self.train_step(step))
         done, row = step + 1, None
         if self.is_due(done, self.training.log_every):
-            T_now = int(self.timestep_sampler.density(step).count_nonzero())
-            row = {"loss": self.running_loss.read(), "T_now": T_now, "learning_rate": learning_rate}
+            drawn = {"T_now": int(density.nonzero()[0].max()) + 1, "mean_t": float(density @ np.arange(len(density)))}
+            row = {"loss": self.running_loss.read(), **drawn, "learning_rate": learning_rate}
         if self.processes.is_main:
             self.record(done, row, validation, save_snapshot)
         return row
@@ -177,7 +192,7 @@ class DiffusionTrainer:
         if self.is_due(done, self.training.validate_every):
             losses = validation.losses(self.averaged_denoiser())
             self.records["validation"].append({"step": done, "loss": losses.mean().item()})
-            self.records["validation_by_range"] += [{"step": done} | each for each in validation.by_range(losses)]
+            self.records["validation_by_log_snr"] += [{"step": done} | each for each in validation.by_log_snr(losses)]
         if row is not None:
             self.records["training"].append({"step": done} | row)
             self.record_time(done)
@@ -205,6 +220,7 @@ class DiffusionTrainer:
         draws = self.random_numbers(step, (len(texts), *x_start.shape[1:]))
         class_id = self.class_ids(step, texts)
         total = torch.zeros((), device=self.accelerator.device)
+        seen = torch.zeros(len(texts), device=self.accelerator.device)
         with self.attention():
             for part, last in self.parts(share):
                 here = slice(part.start - share.start, part.stop - share.start)
@@ -220,10 +236,15 @@ class DiffusionTrainer:
                         rows.to(x_start.device, non_blocking=True),
                         None if class_id is None else class_id[whole],
                     )
+                    seen[whole] = losses.detach()
+                    if draws.weights is not None:
+                        losses = losses * draws.weights[whole]
                     loss = losses.sum() / len(texts)
                     self.accelerator.backward(loss * self.processes.count)  # whose gradients are averaged over processes
                 total += loss.detach()
         self.optimize(step)
+        if self.timestep_sampler.observes:  # who needs them for the next step, so that this waits for the device
+            self.timestep_sampler.observe(step, draws.t_here.numpy(), self.processes.sum(seen).double().cpu().numpy())
         return self.processes.sum(total)
 
     def parts(self, share: range) -> Iterator[tuple[range, bool]]:
@@ -248,9 +269,11 @@ class DiffusionTrainer:
         device, seed = self.accelerator.device, self.training.random_seed
         uniforms = stratified_uniforms(shape[0], generator("cpu", seed, step, "t"))
         t = draw_timesteps(self.timestep_sampler.density(step), uniforms)
+        weights = self.timestep_weights.at(self.timestep_sampler, step)
+        weights_here = None if weights is None else torch.from_numpy(weights[t.numpy()]).float().to(device, non_blocking=True)
         noise = torch.randn(shape, generator=generator(device, seed, step, "noise"), device=device)
         coins = stratified_uniforms(shape[0], generator("cpu", seed, step, "self_cond"))
-        return Draws(t.to(device, non_blocking=True), noise, coins < self.training.self_condition)
+        return Draws(t.to(device, non_blocking=True), t, weights_here, noise, coins < self.training.self_condition)
 
     def class_ids(self, step: int, texts: npt.NDArray[np.int64]) -> Tensor | None:
         """Label of each of these training texts, int64 [texts], or num_classes where it is withheld, so that the network learns

@@ -14,8 +14,9 @@ from annealed_lm.seeds import generator
 VALIDATION_TEXTS = 512
 VALIDATION_BATCH = 128
 """Texts at once, those of like length together."""
-T_RANGES = 10
-"""The loss is reported for so many equal ranges of t."""
+LOG_SNR_EDGES = (-6, -4, -2, 0, 2, 4, 6)
+"""The loss is reported by log-SNR, between these: a log-SNR means the same under every noise schedule."""
+LOG_SNR_BINS = ("below -6", *(f"{low} to {high}" for low, high in pairwise(LOG_SNR_EDGES)), "above 6")
 
 
 class ValidationBatch(NamedTuple):
@@ -78,13 +79,10 @@ class FixedValidation:
             losses[rows] = self.diffusion.losses(denoiser, x_start, self.t[rows], noise, mask, conditioned, class_id)
         return losses
 
-    def by_range(self, losses: Tensor) -> list[dict[str, Any]]:
-        """Mean loss of each of `T_RANGES` equal ranges of t that holds a text: rows of t_range, loss."""
-        timesteps = self.diffusion.timesteps
-        edges = [r * timesteps // T_RANGES for r in range(T_RANGES + 1)]
-        rows = []
-        for low, high in pairwise(edges):
-            inside = (self.t >= low) & (self.t < high)
-            if bool(inside.any()):
-                rows.append({"t_range": f"{low}-{high - 1}", "loss": losses[inside].mean().item()})
-        return rows
+    def by_log_snr(self, losses: Tensor) -> list[dict[str, Any]]:
+        """Mean loss of each bin of log-SNR that holds a text, from noise to signal: rows of log_snr, loss."""
+        alphas_cumprod = self.diffusion.alphas_cumprod[self.t]
+        log_snr = alphas_cumprod.log() - (-alphas_cumprod).log1p()
+        bins = torch.bucketize(log_snr, torch.tensor(LOG_SNR_EDGES, device=log_snr.device, dtype=log_snr.dtype), right=True)
+        filled = [(name, bins == number) for number, name in enumerate(LOG_SNR_BINS) if bool((bins == number).any())]
+        return [{"log_snr": name, "loss": losses[inside].mean().item()} for name, inside in filled]

@@ -1,7 +1,7 @@
 """How fast training is, from the plainest way to the fastest, each adding one saving to the one before; and what a checkpoint
 costs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,20 +10,20 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
 
 from annealed_lm.accelerators import make_accelerator, require_compiler
 from annealed_lm.allocator import keep_freed_memory
-from annealed_lm.annealing import DiffusionRange
 from annealed_lm.benchmarks.machine import median_seconds, peak_memory, seconds_of
 from annealed_lm.benchmarks.sizes import lengths_vary, make_autoencoder, make_denoiser, make_process, random_texts
 from annealed_lm.checkpoints import CheckpointStore
 from annealed_lm.config import Config, settings_from
-from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.encoding import EncodedTexts
 from annealed_lm.errors import InputError
+from annealed_lm.flops import training_flops
 from annealed_lm.latents import LatentSource, LatentStatistics, nearest_source
-from annealed_lm.timestep_sampling import RangeSampler
+from annealed_lm.loss_weights import TimestepWeights, WeightSettings
+from annealed_lm.schedule_settings import ScheduleSettings
+from annealed_lm.timestep_sampling import make_timestep_sampler
 from annealed_lm.training import DiffusionTrainer, DiffusionTraining
 
 WARM_UP_STEPS = 2
@@ -75,32 +75,14 @@ def make_trainer(config: Config, cached: bool) -> DiffusionTrainer:
         padded = section.batching == "padded"
         source = EncodedTexts(encoder, texts.token_ids, texts.latents.index, padded, accelerator.autocast)
     varied = {"T_schedule": config.T_schedule, "power": config.power, "total_steps": section.num_train_steps}
-    diffusion_range = settings_from(section, DiffusionRange, **varied)
+    schedule = settings_from(section, ScheduleSettings, **varied)
+    sampler = make_timestep_sampler(schedule)
+    weights = TimestepWeights(settings_from(section, WeightSettings), schedule.alphas_cumprod())
     training = settings_from(section, DiffusionTraining, optimizer=config.optimizer, random_seed=config.random_seed)
     diffusion = make_process(config).process(accelerator.device)
     statistics = LatentStatistics.identity(config.train_autoencoder.latent_dim)
     denoiser = make_denoiser(config).train()
-    return DiffusionTrainer(denoiser, diffusion, RangeSampler(diffusion_range), source, statistics, training, accelerator)
-
-
-def forward_flops(denoiser: DenoisingTransformer, lengths: Sequence[int]) -> float:
-    """Of evaluating the network on texts of these lengths without padding: 2 for each weight that multiplies a position or, in
-    the embedding of t, a text; and 4 dim length^2 for the attention of a block."""
-    per_text, per_position = 0, 0
-    for name, module in denoiser.named_modules():
-        if isinstance(module, nn.Linear):
-            of_text = name.startswith("time") or name.endswith("modulation")
-            per_text += of_text * module.weight.numel()
-            per_position += (not of_text) * module.weight.numel()
-    attention = 2 * denoiser.settings.tx_dim * denoiser.settings.tx_depth * sum(length**2 for length in lengths)
-    return 2.0 * (per_text * len(lengths) + per_position * sum(lengths) + attention)
-
-
-def step_flops(trainer: DiffusionTrainer, step: int) -> float:
-    """Of a training step: forward, twice that backward, and a forward for the texts that are self-conditioned. What is recomputed
-    or padded, and the encoder, is no work of the model's."""
-    lengths = trainer.latents.index.lengths[trainer.order.batch(step)]
-    return (3 + trainer.training.self_condition) * forward_flops(trainer.denoiser, lengths.tolist())
+    return DiffusionTrainer(denoiser, diffusion, sampler, weights, source, statistics, training, accelerator)
 
 
 def measure_training(config: Config, cached: bool, steps: int) -> dict[str, Any]:
@@ -120,7 +102,8 @@ def measure_training(config: Config, cached: bool, steps: int) -> dict[str, Any]
     seconds = [seconds_of(partial(trainer.train_step, step), device) for step in timed]
     rate = 1 / median(each / count for each, count in zip(seconds, vectors, strict=True))
     step_seconds = float(index.lengths.mean()) * section.train_batch_size / rate
-    flops_of_vector = sum(step_flops(trainer, step) for step in timed) / sum(vectors)
+    lengths = [int(length) for step in timed for length in index.lengths[trainer.order.batch(step)]]
+    flops_of_vector = training_flops(trainer.denoiser, lengths, section.self_condition) / sum(vectors)
     return {
         "seconds_per_step": step_seconds,
         "texts_per_second": section.train_batch_size / step_seconds,

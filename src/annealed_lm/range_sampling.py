@@ -1,0 +1,99 @@
+"""Ranges of timesteps that grow with the training step, and their time averages.
+
+`T_schedule: linear` and the other shapes of `annealing.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
+draws from the high noise down. `static` draws at every step from what such a schedule draws on the average over training: it
+tells the order of the timesteps apart from how often each is drawn.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from annealed_lm.schedule_settings import Array, ScheduleSettings, StaticState
+
+
+class RangeSampler(StaticState):
+    """Uniform over a range of timesteps that starts at one end of [0, T) and grows.
+
+    Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
+    log-SNR, so that one T_schedule means the same task under every noise schedule.
+
+    Args:
+        T_schedule: a name in `annealing.T_SCHEDULES`.
+        from_noise: whether the range is {T - size, ..., T - 1}, and not {0, ..., size - 1}.
+    """
+
+    def __init__(self, settings: ScheduleSettings, T_schedule: str, from_noise: bool) -> None:
+        self.diffusion_range = settings.diffusion_range(T_schedule)
+        self.from_noise = from_noise
+        self.way: Array | None = None
+        """The share of the way along log-SNR, from the range's first end on, that lies before each t, [timesteps]."""
+        if settings.range_in == "log_snr":
+            log_snr = settings.log_snr()
+            along = (log_snr[-1] - log_snr[::-1]) if from_noise else (log_snr[0] - log_snr)
+            self.way = np.abs(along) / max(log_snr[0] - log_snr[-1], np.finfo(np.float64).tiny)
+
+    def size(self, step: int) -> int:
+        """Of the range, in [1, T]."""
+        if self.way is None:
+            return self.diffusion_range.max_timestep(step)
+        share = self.diffusion_range.share(step)
+        return self.diffusion_range.timesteps if share >= 1 else int(np.count_nonzero(self.way <= share))
+
+    def density(self, step: int) -> Array:
+        return self.density_of(self.size(step))
+
+    def density_of(self, size: int) -> Array:
+        density = np.zeros(self.diffusion_range.timesteps)
+        density[:size] = 1 / size
+        return density[::-1].copy() if self.from_noise else density
+
+    def weights(self, step: int) -> Array | None:
+        return None
+
+    def average(self) -> Array:
+        """Mean of the densities of all steps, [timesteps]."""
+        steps = self.diffusion_range.total_steps
+        sizes = Counter(self.size(step) for step in range(steps))
+        weighted = [count / steps * self.density_of(size) for size, count in sorted(sizes.items())]
+        average: Array = np.sum(weighted, axis=0)
+        return average
+
+
+class FixedSampler(StaticState):
+    """One density at every step.
+
+    Args:
+        density: [timesteps], sums to 1.
+        weights: of the loss at each t, [timesteps], None: 1.
+    """
+
+    def __init__(self, density: Array, weights: Array | None = None) -> None:
+        self.fixed_density = density
+        self.fixed_weights = weights
+
+    def density(self, step: int) -> Array:
+        return self.fixed_density
+
+    def weights(self, step: int) -> Array | None:
+        return self.fixed_weights
+
+
+def reverse(settings: ScheduleSettings) -> RangeSampler:
+    """From the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
+
+    Kim et al. 2025 (Denoising Task Difficulty-based Curriculum, arXiv 2403.10348) go this way, in N stages that each end when
+    the loss stops falling, because the tasks of low noise are the slowest to converge. Here `base_schedule: unsmooth` has stages,
+    of fixed length.
+    """
+    return RangeSampler(settings, settings.base_schedule, from_noise=True)
+
+
+def static(settings: ScheduleSettings) -> FixedSampler:
+    """p(t) = mean over the steps of the density of `base_schedule`: the same timesteps, in no order."""
+    return FixedSampler(RangeSampler(settings, settings.base_schedule, from_noise=False).average())
+
+
+def static_reverse(settings: ScheduleSettings) -> FixedSampler:
+    """p(t) = mean over the steps of the density of `reverse`."""
+    return FixedSampler(reverse(settings).average())
