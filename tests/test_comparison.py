@@ -74,7 +74,7 @@ def test_who_learns_faster_needs_fewer_steps_and_who_learns_slower_never_gets_th
         assert found[LINEAR]["ratio"]["median"] < 1
         assert (found[REVERSE]["reached"], found[REVERSE]["n"]) == (0, 3)
         assert found[REVERSE]["step"] == {"median": steps, "above": True}
-        assert found["normal"]["petaflops"]["median"] == pytest.approx(steps * 2e12 / 1e15)
+        assert found["normal"]["teraflops"]["median"] == pytest.approx(steps * 2e12 / 1e12)
         assert found["normal"]["seconds"]["median"] == pytest.approx(0.05 * steps)
 
 

@@ -25,18 +25,18 @@ def test_where_more_is_better_the_target_is_reached_from_below() -> None:
 
 
 def test_the_baseline_reaches_its_own_end_at_its_end() -> None:
-    found = reach(BASELINE, BASELINE, "loss", -1, TIMING, 1e15)
-    assert found == {"target": 0.5, "step": 30, "censored": False, "ratio": 1, "petaflops": 30, "seconds": 19}
+    found = reach(BASELINE, BASELINE, "loss", -1, TIMING, 1e12)
+    assert found == {"target": 0.5, "step": 30, "censored": False, "ratio": 1, "teraflops": 30, "seconds": 19}
 
 
 def test_a_baseline_that_was_as_good_before_gets_no_credit_for_the_steps_after() -> None:
     own = curve(0.9, 0.5, 0.5)
-    assert reach(curve(0.9, 0.8, 0.4), own, "loss", -1, TIMING, 1e15)["ratio"] == 30 / 20
+    assert reach(curve(0.9, 0.8, 0.4), own, "loss", -1, TIMING, 1e12)["ratio"] == 30 / 20
 
 
 def test_what_is_never_reached_is_censored_at_the_last_step() -> None:
-    found = reach(curve(0.9, 0.8, 0.6), BASELINE, "loss", -1, TIMING, 2e15)
-    assert (found["censored"], found["step"], found["ratio"], found["petaflops"]) == (True, 30, 1, 60)
+    found = reach(curve(0.9, 0.8, 0.6), BASELINE, "loss", -1, TIMING, 2e12)
+    assert (found["censored"], found["step"], found["ratio"], found["teraflops"]) == (True, 30, 1, 60)
 
 
 @pytest.mark.parametrize(("step", "seconds"), [(0, 0), (5, 2.5), (10, 5), (15, 7), (30, 19), (40, 29)])
@@ -64,7 +64,7 @@ def test_medians_with_values_that_are_only_known_to_be_more(
 
 def test_a_summary_counts_the_seeds_that_reached_it() -> None:
     seeds = {1: curve(0.9, 0.4, 0.4), 2: curve(0.9, 0.8, 0.5), 3: curve(0.9, 0.8, 0.7)}
-    found = summarise({seed: reach(each, BASELINE, "loss", -1, TIMING, 1e15) for seed, each in seeds.items()})
+    found = summarise({seed: reach(each, BASELINE, "loss", -1, TIMING, 1e12) for seed, each in seeds.items()})
     assert (found["n"], found["reached"]) == (3, 2)
     assert found["step"] == {"median": 30, "above": False}
     assert list(found["by_seed"]) == [1, 2, 3]

@@ -117,7 +117,7 @@ def steps_table(setting: Mapping[str, Any], baseline: str) -> Table | None:
             "reached": f"{entry['reached']} of {entry['n']}",
             "median steps": median_cell(entry, "step"),
             f"ratio to {baseline}": median_cell(entry, "ratio"),
-            "PFLOP": median_cell(entry, "petaflops"),
+            "TFLOP": median_cell(entry, "teraflops"),
             "seconds": median_cell(entry, "seconds"),
         }
         for key, found in setting["steps_to_target"].items()

@@ -29,7 +29,7 @@ DIRECTIONS = {
     "seen_trigrams": 1,
 }
 """1 where more is better, -1 where less is; only of these is there a target."""
-PETA = 1e15
+TERA = 1e12
 
 
 def first_step(curve: Columns, name: str, target: float, direction: int) -> int | None:
@@ -55,7 +55,7 @@ def reach(curve: Columns, own: Columns, name: str, direction: int, timing: Colum
         curve, own: columns step and `name` of the run and of the baseline of its seed.
 
     Returns:
-        target; step and ratio to the baseline's own first step at it; petaflops and seconds until then. `censored` if the target
+        target; step and ratio to the baseline's own first step at it; teraflops and seconds until then. `censored` if the target
         is never reached: all are then those of the last recorded step, and the truth is above.
     """
     target = own[name][-1]
@@ -67,7 +67,7 @@ def reach(curve: Columns, own: Columns, name: str, direction: int, timing: Colum
         "step": until,
         "censored": step is None,
         "ratio": until / baseline,
-        "petaflops": until * flops_per_step / PETA,
+        "teraflops": until * flops_per_step / TERA,
         "seconds": seconds_at(timing, until),
     }
 
@@ -83,13 +83,13 @@ def median_above(values: Sequence[float], censored: Sequence[bool]) -> tuple[flo
 
 
 def summarise(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """How many of n seeds reached the target, and medians over the seeds of step, ratio, petaflops and seconds.
+    """How many of n seeds reached the target, and medians over the seeds of step, ratio, teraflops and seconds.
 
     A median `above` is a lower bound. The values of each seed stand below them.
     """
     censored = [bool(each["censored"]) for each in by_seed.values()]
     medians: dict[str, Any] = {}
-    for name in ("step", "ratio", "petaflops", "seconds"):
+    for name in ("step", "ratio", "teraflops", "seconds"):
         value, above = median_above([each[name] for each in by_seed.values()], censored)
         medians[name] = {"median": value, "above": above}
     return {"n": len(censored), "reached": censored.count(False), **medians, "by_seed": dict(by_seed)}
