@@ -5,7 +5,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
 
-.PHONY: run test lint show table test-report frontier bench fetch doctor clean-resume clean identity
+.PHONY: run test lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
 	dvc exp run
@@ -21,6 +21,12 @@ show: $(VENV)/.installed  ## experiments side by side: what varied, and how the 
 
 table: $(VENV)/.installed  ## finished experiments, baseline, real texts, control and ceiling in one table, with intervals
 	python src/tabulate_results.py
+
+study: $(VENV)/.installed identity  ## STUDY=file: all its experiments, through DVC's queue; the same command goes on after an interruption
+	python src/run_study.py $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS))
+
+compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFIX=, FOLDERS=) over seeds -> plots/comparison/report.html
+	python src/compare_experiments.py $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
 test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
 	python src/report_test.py --experiment '$(EXP)'

@@ -114,6 +114,16 @@ def test_two_processes_with_gradients_of_parts_train_as_one_does(alone: Path, la
     assert list((tmp_path / "two" / "resume").iterdir()) == []
 
 
+def test_a_sampler_that_follows_the_losses_sees_those_of_all_processes(latents: Path, tmp_path: Path) -> None:
+    following = {"T_schedule": "loss_second_moment", "timesteps": 5, "num_train_steps": 16}
+    run(tmp_path / "one", latents, **following)
+    run(tmp_path / "two", latents, num_processes=2, **following)
+    require_same_training(tmp_path / "two", tmp_path / "one")
+    means = [float(row["mean_t"]) for row in read_tsv(tmp_path / "two" / "curves" / "training.tsv")]
+    assert means[0] == 2
+    assert means[-1] != 2  # by then every t has had ten losses
+
+
 def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_path: Path) -> None:
     long: dict[str, Any] = {"num_processes": 2, "num_train_steps": 200, "checkpoint_every": 5, "validate_every": 100}
     run(tmp_path / "uninterrupted", latents, **long)
