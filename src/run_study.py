@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 from threading import Event
 
+from annealed_lm.checkout_checks import check_branch, check_identity, check_python, check_repository, check_untracked_code
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.experiment_queue import ExperimentQueue
 from annealed_lm.plain_runs import PlainRun
 from annealed_lm.queued_runs import QueuedRun, only_run, require_committed_params
 from annealed_lm.studies import Study, read_study
-from doctor import check_branch, check_identity, check_python, check_repository, check_untracked_code
 
 PLAIN_OPTIONS = ("until", "seconds", "new_code")
 QUEUE_CHECKS = (check_repository, check_identity, check_branch, check_untracked_code, check_python)

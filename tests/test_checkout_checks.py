@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import doctor
+from annealed_lm import checkout_checks
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,57 +45,57 @@ def test_bad_params_are_told(project: Path) -> None:
     (project / "params.yaml").write_text(
         (project / "params.yaml").read_text().replace("T_schedule: normal", "T_schedule: linaer")
     )
-    assert "T_schedule = linaer" in str(doctor.check_params())
+    assert "T_schedule = linaer" in str(checkout_checks.check_params())
 
 
 def test_a_copy_without_git_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "no git repository" in str(doctor.check_repository())
+    assert "no git repository" in str(checkout_checks.check_repository())
 
 
 def test_a_missing_identity_is_told(project: Path) -> None:
     git("config", "--unset", "user.email")
-    assert "user.email" in str(doctor.check_identity())
+    assert "user.email" in str(checkout_checks.check_identity())
 
 
 def test_a_placeholder_is_told_once_git_has_a_name(project: Path, tmp_path: Path) -> None:
-    git("config", "user.email", doctor.PLACEHOLDER)
-    assert doctor.check_identity() is None
+    git("config", "user.email", checkout_checks.PLACEHOLDER)
+    assert checkout_checks.check_identity() is None
     git("config", "--global", "user.email", "ann@example.org")
-    assert "placeholder" in str(doctor.check_identity())
+    assert "placeholder" in str(checkout_checks.check_identity())
 
 
 def test_a_detached_head_is_told(project: Path) -> None:
     git("checkout", "-q", "--detach")
-    assert "HEAD is detached" in str(doctor.check_branch())
+    assert "HEAD is detached" in str(checkout_checks.check_branch())
 
 
 def test_code_that_git_does_not_know_is_told(project: Path) -> None:
     (project / "helper.py").touch()
-    assert "helper.py" in str(doctor.check_untracked_code())
+    assert "helper.py" in str(checkout_checks.check_untracked_code())
     git("add", "helper.py")
-    assert doctor.check_untracked_code() is None
+    assert checkout_checks.check_untracked_code() is None
 
 
 def test_another_python_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "stages would run with no python" in str(doctor.check_python())
+    assert "stages would run with no python" in str(checkout_checks.check_python())
 
 
 def test_a_package_of_another_version_is_told(project: Path) -> None:
     (project / "requirements.txt").write_text("# comment\npytest==0.0.1  # why\nno-such-package==1.0\n")
-    assert "pytest is " in str(doctor.check_packages())
-    assert "not 0.0.1; no-such-package is missing, not 1.0" in str(doctor.check_packages())
+    assert "pytest is " in str(checkout_checks.check_packages())
+    assert "not 0.0.1; no-such-package is missing, not 1.0" in str(checkout_checks.check_packages())
 
 
 def test_a_full_disk_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "NEEDED_DISK_GB", 10**9)
-    assert "GB are free" in str(doctor.check_disk())
+    monkeypatch.setattr(checkout_checks, "NEEDED_DISK_GB", 10**9)
+    assert "GB are free" in str(checkout_checks.check_disk())
 
 
 def test_what_killed_experiments_left_is_told(project: Path) -> None:
     (project / ".dvc/tmp/exps/standalone/tmpabc").mkdir(parents=True)
-    assert "rm -rf .dvc/tmp/exps/standalone/tmpabc" in str(doctor.check_leftovers())
+    assert "rm -rf .dvc/tmp/exps/standalone/tmpabc" in str(checkout_checks.check_leftovers())
 
 
 def test_a_finding_ends_with_status_one(project: Path) -> None:
