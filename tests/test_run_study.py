@@ -140,6 +140,9 @@ class ListedQueue(ExperimentQueue):
         self.asked += [f"interrupt {name}" for name in names]
         self.tasks = [(name, FAILED if name in {*names} and state == RUNNING else state) for name, state in self.tasks]
 
+    def cache_folder(self) -> Path:
+        return Path(".dvc/cache")
+
     def has_log(self, name: str) -> bool:
         refused = name in self.refused
         self.refused -= {name}

@@ -22,6 +22,8 @@ STATES = (QUEUED, RUNNING, FAILED, SUCCESS)
 WORKERS = "Worker status: "
 WORKER_FOLDER = Path(".dvc/tmp/exps/celery")
 PUT_ATTEMPTS = 10
+NOT_RUNNING = "not valid running experiment names"
+"""What DVC says when it is asked to interrupt what has ended."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ class ExperimentQueue:
                     raise
                 time.sleep(1)
 
+    def cache_folder(self) -> Path:
+        """Where DVC keeps results."""
+        return Path(self.ask("cache", "dir").strip())
+
     def start(self, workers: int) -> None:
         """See to it that so many workers take experiments from the queue."""
         self.ask("queue", "start", "--jobs", str(workers))
@@ -107,7 +113,11 @@ class ExperimentQueue:
 
     def interrupt(self, names: Iterable[str]) -> None:
         """Interrupt running experiments; trainings save a checkpoint. One whose worker is dead becomes a failed one."""
-        self.ask("queue", "kill", *names)
+        try:
+            self.ask("queue", "kill", *names)
+        except InputError as error:
+            if NOT_RUNNING not in str(error):  # else one has ended since it was looked at
+                raise
 
     def has_log(self, name: str) -> bool:
         """Whether an experiment that failed had begun."""

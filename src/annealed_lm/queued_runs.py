@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from annealed_lm.errors import InputError
 from annealed_lm.experiment_queue import FAILED, QUEUED, RUNNING, SUCCESS, ExperimentQueue, QueueStatus
 from annealed_lm.experiments import finished_experiments, git, read_text_at
+from annealed_lm.lock_file import absent_results
 from annealed_lm.studies import Point, differences, read_mapping, value_at
 
 PARAMS = "params.yaml"
@@ -97,6 +98,7 @@ class QueuedRun:
         While none is done, the first has the machine to itself: it computes what all points share, and leaves that in the cache.
         """
         self.settle()
+        self.tell_absent_results()
         self.put(self.left, stop)
         if not self.done and not stop.is_set():
             self.queue.start(1)
@@ -118,6 +120,16 @@ class QueuedRun:
         self.remove(list(self.points))
         if others := [name for name in status.names(QUEUED) if name not in self.points]:
             print(f"the queue also holds {', '.join(others)}: started workers run them too", flush=True)
+
+    def tell_absent_results(self) -> None:
+        """What would make every point compute what all share."""
+        lock = read_mapping(Path("dvc.lock")) if Path("dvc.lock").exists() else {}
+        if absent := absent_results(lock, self.queue.cache_folder(), Path()):
+            print(
+                f"dvc.lock names results that this clone's cache lacks ({', '.join(absent)}): what comes out in other bytes "
+                "on this machine is computed by every point; make run and a commit of dvc.lock first, or dvc pull, avoid it",
+                flush=True,
+            )
 
     def has_workers(self) -> bool:
         """Whether any worker answers, asked several times."""
