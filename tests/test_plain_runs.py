@@ -150,6 +150,26 @@ def test_results_of_other_parameters_are_removed_before_anything_runs(checkout: 
     assert not (Path("runs/a/a") / FINISHED / "report.json").exists()
 
 
+def test_an_input_that_is_missing_for_a_while_loses_nothing(checkout: Path) -> None:
+    points = point("a", 0.1), point("b", 0.2)
+    run(*points)
+    before = [result("a"), result("b")]
+    ran()
+    raw = checkout / "data/raw/text"
+    raw.rename(checkout / "elsewhere")
+    made = run(*points)
+    assert all(made.has_failed(each) for each in points)
+    raw.write_text("other")
+    run(*points)
+    assert result("a") == "report(train(prepare(other))0.1 other(prepare(other)))"
+    ran()
+    (checkout / "elsewhere").rename(raw)
+    made = run(*points)
+    assert ran() == []
+    assert all(made.is_done(each) for each in points)
+    assert [result("a"), result("b")] == before
+
+
 def test_a_point_that_fails_does_not_stop_the_others(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = run(point("bad", 2), point("good", 0.1))
     assert [made.has_failed(each) for each in made.points] == [True, False]

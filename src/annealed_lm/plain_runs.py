@@ -22,7 +22,7 @@ from typing import IO
 from annealed_lm.errors import InputError
 from annealed_lm.files import atomic_path, write_json
 from annealed_lm.plain_plans import PARAMS, Task, content_digest, needed_for, plan, read_stages
-from annealed_lm.point_folders import FINISHED, code_files, finished_key, link, withdraw, write_params
+from annealed_lm.point_folders import FINISHED, code_files, finished_key, link, set_aside, withdraw, write_params
 from annealed_lm.studies import Point
 
 SHARED, CODE, LOCK, LOGS = ".shared", ".code", ".lock", "logs"
@@ -89,10 +89,11 @@ class PlainRun:
                 shutil.copy2(self.root / path, partial / path)
 
     def withdraw_stale(self) -> None:
-        """Remove from the points what is not the result of their parameters and code."""
+        """Take from the points what is not the result of their parameters, inputs and code. Nothing that is whole gets lost."""
         for key, task in self.tasks.items():
             if key not in self.done:
                 for name in task.points:
+                    set_aside(self.folder / name, task.stage, self.folder / SHARED)
                     withdraw(self.folder / name, task.stage)
 
     def homes(self, task: Task) -> list[Path]:
@@ -243,6 +244,7 @@ class PlainRun:
         home = self.home(task)
         for name in task.points:
             if self.folder / name != home:
+                set_aside(self.folder / name, task.stage, self.folder / SHARED)
                 withdraw(self.folder / name, task.stage, keep_links=True)
                 for out in task.stage.outs:
                     link(self.folder / name / out, home / out)

@@ -34,6 +34,22 @@ def withdraw(folder: Path, stage: Stage, keep_links: bool = False) -> None:
             remove(folder / out)
 
 
+def set_aside(folder: Path, stage: Stage, kept: Path) -> None:
+    """Move the whole result of a stage, if the folder has one, to the folder of its key in `kept`.
+
+    It is not what is wanted now, but it was computed, and will be wanted again when the input, the parameter or the code that
+    made the difference is back.
+    """
+    key = finished_key(folder, stage)
+    if key is None or any((folder / out).is_symlink() or not (folder / out).exists() for out in stage.outs):
+        return
+    target = kept / key
+    for path in (*stage.outs, f"{FINISHED}/{stage.name}.json"):  # what says that it is whole comes last
+        remove(target / path)
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).rename(target / path)
+
+
 def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
