@@ -35,8 +35,8 @@ def evaluation(values: Mapping[str, Any], scores: Mapping[str, float]) -> dict[s
     """metrics/evaluation.json of one run with these scores."""
     sampling, references = values["sample_texts"], values["prepare_references"]
     bounds = {
-        "control": {"grammatical": 0.2, "perplexity": 34.0, "mauve_train": 0.5, "diversity": 0.1},
-        "ceiling": {"grammatical": 1.0, "perplexity": 4.0, "mauve_train": 0.9, "diversity": 0.1},
+        "control": {"grammatical": 0.2, "perplexity_corpus": 34.0, "mauve_train": 0.5, "diversity": 0.1},
+        "ceiling": {"grammatical": 1.0, "perplexity_corpus": 4.0, "mauve_train": 0.9, "diversity": 0.1},
     }
     settings = {
         "dataset_name": values["dataset_name"],
@@ -81,7 +81,7 @@ def record_files(changes: Mapping[str, Any], gain: float = 0.0) -> dict[str, str
         return 1 - math.exp(-(1 + gain) * (1 + 0.3 * luck) * step / 500)
 
     losses = {step: 0.2 + 0.8 * (1 - learnt(step)) for step in grid}
-    scores = {step: {"grammatical": learnt(step), "perplexity": 34 - 30 * learnt(step)} for step in grid}
+    scores = {step: {"grammatical": learnt(step), "perplexity_corpus": 34 - 30 * learnt(step)} for step in grid}
     last = scores[steps] | {"mauve_train": 0.5 + 0.4 * learnt(steps), "diversity": 0.1 + 0.01 * luck}
     texts = [f"Text {number} of {values['T_schedule']} & seed <{seed}>, $5, 100%." for number in range(TEXTS)]
     blocks = {"greedy, generated": texts, "greedy, control": ["noise"] * TEXTS, "greedy, ceiling": ["real"] * TEXTS}

@@ -55,8 +55,8 @@ def test_p_is_corrected_over_variants_and_settings_of_one_metric(comparison: dic
 
 def test_shares_lie_between_control_and_ceiling(members: list[Member], comparison: dict[str, Any]) -> None:
     one = members[0]
-    value = one.record.evaluation["samples"]["greedy"]["perplexity"]["value"]
-    assert share_of_bounds(one, "greedy", "perplexity") == pytest.approx((34 - value) / 30)
+    value = one.record.evaluation["samples"]["greedy"]["perplexity_corpus"]["value"]
+    assert share_of_bounds(one, "greedy", "perplexity_corpus") == pytest.approx((34 - value) / 30)
     assert share_of_bounds(one, "greedy", "diversity") is None  # its control and ceiling are equal
     assert share_of_bounds(one, "greedy", "memorization") is None
     metrics = comparison["settings"][0]["metrics"]
@@ -145,10 +145,10 @@ def test_one_setting_has_no_label_to_tell_it_by() -> None:
 
 def test_a_score_that_is_no_number_is_not_there(members: list[Member]) -> None:
     one = members[0]
-    samples = {"greedy": one.record.evaluation["samples"]["greedy"] | {"perplexity": {"value": float("nan")}}}
+    samples = {"greedy": one.record.evaluation["samples"]["greedy"] | {"perplexity_corpus": {"value": float("nan")}}}
     broken = replace(one, record=replace(one.record, evaluation=one.record.evaluation | {"samples": samples}))
     found = compare([broken, *members[1:]], "normal", None, [])
-    assert found["settings"][0]["metrics"]["perplexity (greedy)"]["normal"]["n"] == 2
+    assert found["settings"][0]["metrics"]["perplexity_corpus (greedy)"]["normal"]["n"] == 2
     json.dumps(found, allow_nan=False)
 
 

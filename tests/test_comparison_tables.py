@@ -61,10 +61,18 @@ def comparison() -> dict[str, Any]:
 def test_the_metrics_of_every_variant_stand_beside_control_and_ceiling(comparison: dict[str, Any]) -> None:
     rows = metrics_table(comparison["settings"][0]).rows
     assert [row["variant"] for row in rows] == [*LABELS, "(control)", "(ceiling)"]
-    assert list(rows[0]) == ["variant", "seeds", "validation loss", "grammatical", "perplexity", "mauve_train", "diversity"]
+    assert list(rows[0]) == [
+        "variant",
+        "seeds",
+        "validation loss",
+        "grammatical",
+        "perplexity_corpus",
+        "mauve_train",
+        "diversity",
+    ]
     assert re.fullmatch(r"0\.\d+ ± 0\.\d+ \[0\.\d\d\]", rows[0]["grammatical"])
     assert "[" not in rows[0]["diversity"]
-    assert (rows[-2]["perplexity"], rows[-1]["perplexity"], rows[-1]["validation loss"]) == ("34", "4", "–")
+    assert (rows[-2]["perplexity_corpus"], rows[-1]["perplexity_corpus"], rows[-1]["validation loss"]) == ("34", "4", "–")
 
 
 def test_differences_have_interval_p_and_what_could_be_detected(comparison: dict[str, Any]) -> None:

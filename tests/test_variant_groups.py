@@ -115,6 +115,14 @@ def test_settings_are_named_by_what_differs() -> None:
     assert both == ["dataset_name e2e, num_train_steps 600", "dataset_name restaurants, num_train_steps 2400"]
 
 
+def test_when_something_is_written_down_is_named_only_where_nothing_else_tells_settings_apart() -> None:
+    changes = [{f"train_diffusion.{name}": value for name in ("num_train_steps", "evaluate_every")} for value in (600, 1200)]
+    one, other = (stand_in("x", each).setting for each in changes)
+    assert sorted(setting_labels([one, other]).values()) == ["num_train_steps 1200", "num_train_steps 600"]
+    third = stand_in("x", {"train_diffusion.num_train_steps": 600, "train_diffusion.evaluate_every": 100}).setting
+    assert setting_labels([one, third])[third] == "evaluate_every 100"
+
+
 def test_a_setting_that_differs_in_much_is_named_by_what_tells_it_apart() -> None:
     names = ("tx_dim", "tx_depth", "tx_heads", "train_batch_size", "lr_warmup_steps")
     many = {f"train_diffusion.{name}": 2 for name in names}

@@ -16,7 +16,7 @@ from annealed_lm.variant_groups import Member, Members, Setting, is_evaluated, s
 BASELINE = "normal"
 MOST_TOLD = 3
 """Reasons of leaving out, where nothing is left to compare."""
-PREFERRED_QUALITY = ("grammatical", "mauve_train", "mauve_lm_train", "perplexity")
+PREFERRED_QUALITY = ("grammatical", "mauve_train", "mauve_lm_train", "perplexity_corpus")
 """The quality to reach is the first of these that all records of a setting have."""
 
 

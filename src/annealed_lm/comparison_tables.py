@@ -9,8 +9,8 @@ from annealed_lm.steps_to_target import DIRECTIONS
 from annealed_lm.table_formats import Table, latex_table, markdown
 from annealed_lm.variant_groups import shown
 
-MAIN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
-TESTED = ("perplexity", "mauve_train")
+MAIN = ("grammatical", "perplexity_corpus", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
+TESTED = ("perplexity_corpus", "mauve_train", "mauve_lm_train")
 """Metrics whose differences are shown beside those of the validation loss and of the quality metric."""
 
 

@@ -23,6 +23,9 @@ COMPARED = (
 )
 """Metrics of the samples, of which those that there are."""
 
+CLOSE = 0.2
+"""Control and ceiling that differ by a smaller share of the larger one are no scale to read a metric on."""
+
 Reader = Callable[[Member], float | None]
 Values = dict[str, dict[str, dict[int, float]]]
 """Metric -> variant -> seed -> value."""
@@ -43,11 +46,14 @@ def finite(entry: Mapping[str, Any] | None) -> float | None:
 
 
 def share_of_bounds(member: Member, strategy: str, metric: str) -> float | None:
-    """(value - control) / (ceiling - control): 0 as if decoded from noise, 1 from real latents; None where the two are equal."""
+    """(value - control) / (ceiling - control): 0 as if decoded from noise, 1 from real latents; None where the metric hardly tells
+    the two apart (diversity: texts from noise are as diverse as real ones)."""
     references = member.record.evaluation["references"]
     control, ceiling = (finite(references.get(bound, {}).get(strategy, {}).get(metric)) for bound in ("control", "ceiling"))
     value = sampled_value(member, strategy, metric)
-    if value is None or control is None or ceiling is None or control == ceiling:
+    if value is None or control is None or ceiling is None:
+        return None
+    if abs(ceiling - control) <= CLOSE * max(abs(ceiling), abs(control)):
         return None
     return (value - control) / (ceiling - control)
 

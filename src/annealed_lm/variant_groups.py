@@ -21,6 +21,8 @@ PLAIN = {WEIGHTS: "none", "train_diffusion.sampling_weights": "published", "trai
 MOST_NAMED = 4
 """A setting that differs in more parameters is named by those alone that tell it from every other."""
 FIRST_NAMED = ("dataset_name", "train_diffusion.num_train_steps", "train_diffusion.noise_schedule")
+WHEN = ("train_diffusion.log_every", "train_diffusion.validate_every", "train_diffusion.evaluate_every")
+"""When something is written down: named only where nothing else tells two settings apart."""
 
 Key = tuple[tuple[str, str], ...]
 """Sorted dotted keys, with their values as JSON."""
@@ -145,7 +147,7 @@ def setting_labels(settings: Iterable[Key]) -> dict[Key, str]:
     if len(found) == 1:
         return dict.fromkeys(found, "all")
     names = sorted(varying(found.values()), key=lambda name: (is_evaluated(name), *preference(name)))
-    parameters = [name for name in names if not is_evaluated(name)]
+    parameters = [name for name in names if not is_evaluated(name) and name not in WHEN]
     told = parameters if len(parameters) <= MOST_NAMED else []
     for name in names:
         if classes(found, [*told, name]) > classes(found, told):
