@@ -46,8 +46,8 @@ def finite(entry: Mapping[str, Any] | None) -> float | None:
 
 
 def share_of_bounds(member: Member, strategy: str, metric: str) -> float | None:
-    """(value - control) / (ceiling - control): 0 as if decoded from noise, 1 from real latents; None where the metric hardly tells
-    the two apart (diversity: texts from noise are as diverse as real ones)."""
+    """(value - control) / (ceiling - control): 0 as if decoded from noise, 1 from real latents; None where the metric hardly
+    tells the two apart (diversity: texts from noise are as diverse as real ones)."""
     references = member.record.evaluation["references"]
     control, ceiling = (finite(references.get(bound, {}).get(strategy, {}).get(metric)) for bound in ("control", "ceiling"))
     value = sampled_value(member, strategy, metric)
