@@ -96,6 +96,19 @@ def test_the_curve_is_used_only_when_every_bin_has_its_losses_and_only_now_and_t
     assert all((step + 1) % REFRESH_EVERY == 0 for step in changes)
 
 
+@pytest.mark.parametrize("losses", [np.ones(1000), np.linspace(0.95, 1, 1000)])
+def test_a_loss_that_hardly_rises_is_no_slope_to_follow(losses: np.ndarray) -> None:
+    sampler = LossCurve(schedule_settings(timesteps=1000))
+    told(sampler, losses, steps=200, noise=0.1)
+    assert np.ptp(sampler.density(0)) == 0
+
+
+def test_a_floor_of_the_loss_draws_nothing_to_the_low_end() -> None:
+    sampler = LossCurve(schedule_settings(timesteps=1000))
+    told(sampler, np.linspace(0.6, 1, 1000), steps=400)
+    assert sampler.density(0)[:20].sum() < 0.04  # of a straight line, uniform: 0.02
+
+
 def test_no_timestep_is_forgotten() -> None:
     sampler = LossCurve(schedule_settings(timesteps=100))
     told(sampler, np.where(np.arange(100) < 50, 0.0, 1.0), steps=300)

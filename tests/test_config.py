@@ -190,3 +190,24 @@ def test_a_file_without_keys_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"params.yaml"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "section", "sentence"),
+    [
+        ({"T_schedule": "laplace"}, {"laplace_mean": 50.0}, "laplace_mean = 50 .* leaves no timestep to draw"),
+        ({"T_schedule": "laplace"}, {"laplace_mean": -50.0}, "laplace_mean = -50 .* leaves no timestep to draw"),
+        ({"T_schedule": "loss_second_moment"}, {"loss_weight": "p2"}, "loss_weight = p2 should be none"),
+        (
+            {"T_schedule": "loss_curve"},
+            {"objective": "pred_v", "loss_type": "l1"},
+            "it needs objective = pred_x0 or loss_type = l2",
+        ),
+        ({}, {"lr_schedule": "warmup_stable_decay", "lr_decay_fraction": 1.0}, "are more steps than there are"),
+    ],
+)
+def test_what_no_timestep_can_be_drawn_from_is_refused(changes: dict[str, Any], section: dict[str, Any], sentence: str) -> None:
+    values = params_with("power", 2) | changes
+    values["train_diffusion"] = values["train_diffusion"] | section
+    with pytest.raises(InputError, match=sentence):
+        parse_config(values)

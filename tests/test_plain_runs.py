@@ -12,12 +12,14 @@ from threading import Event, Timer
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from annealed_lm.errors import InputError
 from annealed_lm.plain_plans import needed_for, read_stages
 from annealed_lm.plain_runs import LOGS, SHARED, PlainRun
 from annealed_lm.point_folders import FINISHED
 from annealed_lm.studies import Point
+from tiny import ROOT
 
 STAGE = """\
 import json, os, sys, time
@@ -168,6 +170,47 @@ def test_an_input_that_is_missing_for_a_while_loses_nothing(checkout: Path) -> N
     assert ran() == []
     assert all(made.is_done(each) for each in points)
     assert [result("a"), result("b")] == before
+
+
+def test_a_point_states_the_parameters_of_the_result_that_it_has(checkout: Path) -> None:
+    read = YAML(typ="safe").load
+    for rate in (0.1, 0.2, 0.1):
+        run(point("a", rate))
+        assert read(Path("runs/a/a/params.yaml"))["train"]["rate"] == rate
+        assert str(rate) in result("a")
+    assert ran() == ["other", "prepare", "report", "report", "train", "train"]  # going back to 0.1 runs nothing
+    run(point("a", 0.1), point("b", 0.1))
+    assert read(Path("runs/a/b/params.yaml"))["train"]["rate"] == 0.1
+
+
+def test_what_a_killed_run_started_is_whole_when_it_ends_well(checkout: Path) -> None:
+    script = (
+        "import os, signal, threading, time\n"
+        "from pathlib import Path\n"
+        "from annealed_lm.plain_runs import PlainRun\n"
+        "from annealed_lm.studies import Point\n"
+        "made = PlainRun(Path(), Path('runs/a'), [Point('a', {'size': 5, 'train': {'rate': 0.1, 'sleep': 2}})], 1)\n"
+        "def kill():\n"
+        "    while not any(made.tasks[key].stage.name == 'train' for key in [*made.running]): time.sleep(0.05)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "threading.Thread(target=kill, daemon=True).start()\n"
+        "with made.locked():\n"
+        "    made.bring_code(False)\n"
+        "    made.withdraw_stale()\n"
+        "    made.run(2, threading.Event())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while not list(Path("runs/a").rglob("train.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    ran()
+    time.sleep(1)  # for the lock, which the last stage has
+    made = run(point("a", 0.1, sleep=2))
+    assert made.is_done(made.points[0])
+    assert "train" not in ran()
 
 
 def test_a_point_that_fails_does_not_stop_the_others(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -64,30 +62,20 @@ def test_the_time_average_is_the_integral_over_the_training(schedule: str, power
 
 @pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
 @pytest.mark.parametrize("from_noise", [False, True])
-def test_a_range_in_log_snr_covers_the_stated_share_of_it(noise_schedule: str, from_noise: bool) -> None:
-    settings = schedule_settings(noise_schedule=noise_schedule, range_in="log_snr", timesteps=1000)
+def test_a_range_in_log_snr_reaches_the_same_log_snr_under_every_noise_schedule(noise_schedule: str, from_noise: bool) -> None:
+    settings = schedule_settings(noise_schedule=noise_schedule, tan_d=3, range_in="log_snr", timesteps=1000)
     sampler = RangeSampler(settings, "linear", from_noise)
     log_snr = settings.log_snr()
     for step in range(0, 1000, 13):
         share = min(0.2 + 0.8 * step / 500, 1)
+        reached = -10 + 20 * share if from_noise else 10 - 20 * share
         drawn = sampler.density(step).nonzero()[0]
-        assert (0 if not from_noise else 999) in drawn
-        assert len(drawn) == np.ptp(drawn) + 1
-        assert len(drawn) == sampler.size(step)
-        covered = np.ptp(log_snr[drawn]) / np.ptp(log_snr)
-        assert covered <= share + 1e-12
+        assert (999 if from_noise else 0) in drawn
+        assert len(drawn) == np.ptp(drawn) + 1 == sampler.size(step)
+        inside = log_snr[drawn] <= reached + 1e-9 if from_noise else log_snr[drawn] >= reached - 1e-9
+        beyond = log_snr[drawn.min() - 1] if from_noise else log_snr[min(drawn.max() + 1, 999)]
+        if len(drawn) > 1:
+            assert inside.all() or len(drawn) == 1000
         if len(drawn) < 1000:
-            beyond = drawn.max() + 1 if not from_noise else drawn.min() - 1
-            assert np.ptp(log_snr[[*drawn, beyond]]) / np.ptp(log_snr) > share - 1e-12
+            assert beyond > reached if from_noise else beyond < reached
     assert sampler.size(500) == 1000
-
-
-def test_in_log_snr_one_share_is_one_task_under_every_noise_schedule_of_equal_ends() -> None:
-    tops = []
-    for d in (3, 9):
-        settings = schedule_settings(noise_schedule="tan", tan_d=d, range_in="log_snr", timesteps=4000)
-        sampler = RangeSampler(settings, "linear", from_noise=False)
-        tops.append(settings.log_snr()[sampler.size(250) - 1] - settings.log_snr()[0])
-    # tan-d shifts log-SNR by 2 log d as a whole (but for its last value, which is kept finite), so a share of it is as long
-    assert tops[0] == pytest.approx(tops[1], rel=0.15)
-    assert math.isfinite(tops[0])

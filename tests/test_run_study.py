@@ -51,6 +51,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(tmp_path / "no-such-file"))
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     Path("size.yaml").write_text(STUDY)
+    Path("dvc.yaml").write_text("stages:\n  train:\n    cmd: python src/train.py\n    deps:\n      - src/train.py\n")
+    Path("src").mkdir()
+    Path("src/train.py").write_text("print(1)\n")
     git("init", "-q", "-b", "main")
     git("config", "user.name", "Ann")
     git("config", "user.email", "ann@example.org")
@@ -310,6 +313,18 @@ def test_a_stop_interrupts_what_runs_and_leaves_the_rest_queued(project: Path) -
     run.run(2, stop)
     assert queue.asked[-2:] == ["stop", "interrupt size-normal-short-1"]
     assert run.done | run.failed == set()
+
+
+def test_a_finished_experiment_of_other_code_is_refused(project: Path) -> None:
+    point = points()[1]
+    add_experiment(point.name, point.params)
+    assert QueuedRun(points(), ListedQueue()).done == {point.name}
+    Path("notes.txt").write_text("of no stage")
+    Path("src/train.py").write_text("print(2)\n")
+    git("add", "-A")
+    git("commit", "-q", "-m", "other code")
+    with pytest.raises(InputError, match=r"size-linear-short-1 was computed with other code \(src/train.py\)"):
+        QueuedRun(points(), ListedQueue())
 
 
 def test_a_finished_experiment_of_other_parameters_is_refused(project: Path) -> None:

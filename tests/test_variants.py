@@ -41,4 +41,9 @@ def test_the_parameters_of_a_choice_are_used_with_that_choice_only() -> None:
     used = unused_parameters(params("normal", loss_weight="min_snr", noise_schedule="tan"))
     assert not used & {"train_diffusion.min_snr_gamma", "train_diffusion.tan_d"}
     assert "train_diffusion.p2_k" in used
-    assert all(value_at(tiny_params(), key) for key in CHOICES)
+    assert all(value_at(tiny_params(), key) is not None for key in CHOICES)
+
+
+def test_weights_by_density_change_nothing_where_it_is_uniform() -> None:
+    assert "train_diffusion.sampling_weights" in unused_parameters(params("normal"))
+    assert "train_diffusion.sampling_weights" not in unused_parameters(params("linear"))

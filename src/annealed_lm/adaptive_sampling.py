@@ -21,6 +21,8 @@ LEAST_OBSERVATIONS = 20
 """Of each bin, before the curve is used."""
 REFRESH_EVERY = 50
 """Steps between two densities of it."""
+LEAST_RISE = 0.2
+"""Of the curve, as a share of its highest value, before it is followed."""
 UNIFORM_SHARE = 0.1
 """Of its draws, so that no timestep is forgotten."""
 
@@ -69,7 +71,8 @@ class LossCurve:
     not weight the loss for it either).
 
     L is measured: moving averages over batches in at most 25 bins of t, made non-decreasing by isotonic regression, joined by
-    straight lines, 0 at no noise. A tenth of the draws stays uniform; all are until each bin has twenty losses.
+    straight lines, which are drawn out to the ends of the range. A tenth of the draws stays uniform; all are until each bin has
+    twenty losses, and while L hardly rises, as at the start of a training: noise would be taken for slope.
     """
 
     observes = True
@@ -105,10 +108,14 @@ class LossCurve:
         """The rise of L over each timestep as a share of all its rise, [timesteps]."""
         middles = (self.edges[1:] + self.edges[:-1]) / 2
         curve = isotonic(self.means)
-        last = curve[-1] + (curve[-1] - curve[-2]) * 0.5 if len(curve) > 1 else curve[-1]
+        before, after = (curve[1] - curve[0], curve[-1] - curve[-2]) if len(curve) > 1 else (0.0, 0.0)
         places = np.array([0.0, *middles, self.timesteps])
-        rises = np.diff(np.interp(np.arange(self.timesteps + 1), places, np.array([0.0, *curve, last])))
-        return rises / rises.sum() if rises.sum() > 0 else np.full(self.timesteps, 1 / self.timesteps)
+        values = np.array([max(curve[0] - before / 2, 0.0), *curve, curve[-1] + after / 2])
+        rises = np.diff(np.interp(np.arange(self.timesteps + 1), places, values))
+        if rises.sum() <= LEAST_RISE * values[-1]:
+            return np.full(self.timesteps, 1 / self.timesteps)
+        slopes: Array = rises / rises.sum()
+        return slopes
 
     def state(self) -> dict[str, Any]:
         return {"means": self.means, "counts": self.counts, "current": self.current}

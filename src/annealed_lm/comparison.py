@@ -87,6 +87,7 @@ def compare_setting(setting: Setting, baseline: str, asked: str | None, differin
     curves: dict[str, tuple[str, Callable[[Member], Columns]]] = {LOSS: ("loss", lambda each: each.record.validation)}
     if quality is not None:
         curves[quality] = (quality, lambda each: quality_curve(each, quality))
+    several = {key: each for key, each in curves.items() if all(len(each[1](one)["step"]) > 1 for one in setting.members)}
     values = dict(setting.key)
     return {
         "label": setting.label,
@@ -98,7 +99,7 @@ def compare_setting(setting: Setting, baseline: str, asked: str | None, differin
         "bounds": bounds(setting),
         "metrics": summaries(setting),
         "differences": differences(setting, baseline),
-        "steps_to_target": {key: steps_to_target(setting, baseline, name, read) for key, (name, read) in curves.items()},
+        "steps_to_target": {key: steps_to_target(setting, baseline, name, read) for key, (name, read) in several.items()},
         "curves": {key: mean_curves(setting.variants, name, read) for key, (name, read) in curves.items()},
         "log_snr": log_snr_curves(setting.variants, baseline),
         "samples": shown_samples(setting),

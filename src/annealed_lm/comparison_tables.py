@@ -198,6 +198,8 @@ def markdown_page(comparison: Mapping[str, Any]) -> str:
         parts.append(f"## Setting: {setting['label']}\n")
         if varied(setting):
             parts.append(f"Differs in: {varied(setting)}.\n")
+        if comparison["baseline"] not in setting["variants"]:
+            parts.append(f"It has no {comparison['baseline']} to compare with.\n")
         for table in main_tables(setting, comparison["baseline"]):
             parts.append(markdown(table))
     for title, lines in (("Notes", comparison["notes"]), ("Left out", comparison["left_out"])):

@@ -33,7 +33,8 @@ from annealed_lm.config_types import (
 from annealed_lm.errors import InputError
 from annealed_lm.loss_weights import LOSS_WEIGHTS
 from annealed_lm.noise_schedules import NOISE_SCHEDULES
-from annealed_lm.timestep_sampling import SAMPLERS
+from annealed_lm.schedule_settings import ScheduleSettings
+from annealed_lm.timestep_sampling import SAMPLERS, make_timestep_sampler
 
 LABELLED = ("restaurants", "sst2", "ag_news")
 SMALLEST_BPE = 256 + 4
@@ -256,6 +257,25 @@ class Config(Section):
         steps, timesteps = self.sample_texts.sampling_timesteps, self.train_diffusion.timesteps
         if steps > timesteps:
             raise contradiction(f"sample_texts.sampling_timesteps = {steps} is more than train_diffusion.timesteps = {timesteps}")
+        return self
+
+    @model_validator(mode="after")
+    def timesteps_can_be_drawn(self) -> "Config":
+        section = self.train_diffusion
+        if self.T_schedule == "laplace":
+            varied = {"T_schedule": "laplace", "power": self.power, "total_steps": section.num_train_steps}
+            try:
+                make_timestep_sampler(settings_from(section, ScheduleSettings, **varied))
+            except ValueError as error:
+                raise contradiction(
+                    f"train_diffusion.laplace_mean = {section.laplace_mean:g} with laplace_scale = {section.laplace_scale:g} "
+                    f"leaves no timestep to draw: the log-SNRs of noise_schedule = {section.noise_schedule} are all far from it"
+                ) from error
+        if self.T_schedule == "loss_second_moment" and section.loss_weight != "none":
+            raise contradiction(
+                f"T_schedule = loss_second_moment draws by the loss without weights, so train_diffusion.loss_weight = "
+                f"{section.loss_weight} should be none"
+            )
         return self
 
     @model_validator(mode="after")

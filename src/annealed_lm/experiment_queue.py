@@ -134,17 +134,17 @@ class ExperimentQueue:
 
 def living_workers() -> int:
     """How many of the workers whose process ids DVC noted are alive."""
-    return sum(is_worker(int(path.read_text())) for path in WORKER_FOLDER.glob("*.pid"))
+    return sum(is_worker(path) for path in WORKER_FOLDER.glob("*.pid"))
 
 
-def is_worker(process: int) -> bool:
-    """Whether it is a process, which is not over, and a worker where this can be told."""
-    if Path("/proc/self").exists():
-        command = Path(f"/proc/{process}/cmdline")
-        return command.exists() and b"queue-worker" in command.read_bytes()
+def is_worker(noted: Path) -> bool:
+    """Whether the process whose id a file holds runs, and is a worker where this can be told. Both may vanish meanwhile."""
     try:
+        process = int(noted.read_text())
+        if Path("/proc/self").exists():
+            return b"queue-worker" in Path(f"/proc/{process}/cmdline").read_bytes()
         os.kill(process, 0)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 

@@ -26,6 +26,8 @@ from annealed_lm.point_folders import FINISHED, code_files, finished_key, link, 
 from annealed_lm.studies import Point
 
 SHARED, CODE, LOCK, LOGS = ".shared", ".code", ".lock", "logs"
+STARTED = ".started"
+"""Ending of the marker of a stage that has not finished."""
 GRACE_SECONDS = 120
 """For a stage to save its checkpoint and end, once it was asked to."""
 TICK_SECONDS = 0.2
@@ -47,7 +49,7 @@ class PlainRun:
         self.files = Lock()  # two stages of one point may run at once
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.asked: dict[str, float] = {}
-        self.done = {key for key, task in self.tasks.items() if self.is_finished(task)}
+        self.done = self.find_done()
         self.failed: set[str] = set()
         self.trouble: BaseException | None = None
 
@@ -67,6 +69,7 @@ class PlainRun:
                     f"{self.folder} is in use by another run, or by a stage that a killed run left behind: "
                     f"wait for it or end it (fuser {self.folder / LOCK} tells the process)"
                 ) from error
+            self.done = self.find_done()  # another run may have ended since
             yield
 
     def bring_code(self, new: bool) -> None:
@@ -83,18 +86,27 @@ class PlainRun:
                     f"{self.folder} was begun with other code ({', '.join(changed[:5])}{', ...' if changed[5:] else ''}): go on "
                     "from a checkout of that code, or add --new-code to run again what the change concerns"
                 )
+            return
         with atomic_path(kept) as partial:
             for path in code_files(self.root):
                 (partial / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.root / path, partial / path)
 
     def withdraw_stale(self) -> None:
-        """Take from the points what is not the result of their parameters, inputs and code. Nothing that is whole gets lost."""
+        """Take from the points what is not the result of their parameters, inputs and code. Nothing that is whole gets lost.
+
+        While they may hold results of several parameters, they state none.
+        """
+        for point in self.points:
+            (self.folder / point.name / PARAMS).unlink(missing_ok=True)
         for key, task in self.tasks.items():
             if key not in self.done:
                 for name in task.points:
                     set_aside(self.folder / name, task.stage, self.folder / SHARED)
                     withdraw(self.folder / name, task.stage)
+        for point in self.points:
+            (self.folder / point.name).mkdir(exist_ok=True)
+            write_params(self.folder / point.name / PARAMS, point.params)
 
     def homes(self, task: Task) -> list[Path]:
         """Where the result of a task may be."""
@@ -112,6 +124,9 @@ class PlainRun:
         home = self.home(task)
         there = all((home / out).exists() for out in task.stage.outs)
         return finished_key(home, task.stage) == task.key and there
+
+    def find_done(self) -> set[str]:
+        return {key for key, task in self.tasks.items() if self.is_finished(task)}
 
     def tasks_of(self, point: Point) -> list[str]:
         return [key for key, task in self.wanted.items() if point.name in task.points]
@@ -184,9 +199,11 @@ class PlainRun:
         home = self.home(task)
         with self.files:
             self.furnish(home, task)
-            withdraw(home, task.stage)
+            withdraw(home, task.stage)  # what an attempt left that did not come to its end
         log = home / LOGS / f"{task.stage.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        marker = home / FINISHED / f"{task.stage.name}.json"
+        write_json(marker.with_suffix(STARTED), {"stage": task.stage.name, "key": task.key})
         started = time.monotonic()
         with log.open("wb") as output:
             status = self.call(task, home, output)
@@ -196,14 +213,17 @@ class PlainRun:
             raise InputError(f"{task.stage.name} ended well, but did not write {', '.join(missing)}, see {shown(log)}")
         record = {"stage": task.stage.name, "key": task.key, "seconds": round(time.monotonic() - started, 2)}
         with self.files:
-            write_json(home / FINISHED / f"{task.stage.name}.json", record)
+            write_json(marker, record)
             self.link_into_points(task)
 
     def call(self, task: Task, home: Path, output: IO[bytes]) -> int:
         program, *arguments = shlex.split(task.stage.command)
-        command = [sys.executable if program == "python" else program, *arguments]
+        command = shlex.join([sys.executable if program == "python" else program, *arguments])
+        marker = Path(FINISHED) / f"{task.stage.name}.json"
+        # The command itself says that its result is whole: if this program is killed, what it started may well finish.
+        concluded = shlex.join(["/bin/mv", str(marker.with_suffix(STARTED)), str(marker)])
         process = subprocess.Popen(
-            command,
+            ["/bin/sh", "-c", f"{command} && {concluded}"],
             cwd=home,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -237,9 +237,15 @@ class QueuedRun:
             time.sleep(POLL_SECONDS)
 
 
+def stage_code() -> list[str]:
+    """The code that results depend on, as dvc.yaml lists it."""
+    stages = read_mapping(Path("dvc.yaml"))["stages"].values()
+    return sorted({dep for stage in stages for dep in stage.get("deps", ()) if dep.startswith("src/")})
+
+
 def require_same(point: Point, commit: str) -> None:
     """Raises:
-    InputError: the experiment in `commit` has other parameters than the point of its name."""
+    InputError: the experiment in `commit` has other parameters than the point of its name, or is of other code."""
     found = YAML(typ="safe", pure=True).load(read_text_at(commit, PARAMS))
     if different := differences(point.params, found):
         key = different[0]
@@ -247,6 +253,12 @@ def require_same(point: Point, commit: str) -> None:
         raise InputError(
             f"there is a finished experiment {point.name} of other parameters ({key}: {theirs}, not {ours}): "
             f"rename the study, or dvc exp remove {point.name}"
+        )
+    if git("diff", "--quiet", commit, "HEAD", "--", *stage_code()) is None:
+        changed = (git("diff", "--name-only", commit, "HEAD", "--", *stage_code()) or "").split()
+        raise InputError(
+            f"{point.name} was computed with other code ({', '.join(changed[:3])}{', ...' if changed[3:] else ''}), and a study "
+            f"should be of one: go on from that code, rename the study, or dvc exp remove {point.name}"
         )
 
 

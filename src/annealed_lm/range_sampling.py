@@ -11,12 +11,16 @@ import numpy as np
 
 from annealed_lm.schedule_settings import Array, ScheduleSettings, StaticState
 
+HIGHEST_LOG_SNR = 10.0
+ROUNDING = 1e-12
+
 
 class RangeSampler(StaticState):
     """Uniform over a range of timesteps that starts at one end of [0, T) and grows.
 
     Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
-    log-SNR, so that one T_schedule means the same task under every noise schedule.
+    log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
+    schedules themselves are where each was clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
 
     Args:
         T_schedule: a name in `annealing.T_SCHEDULES`.
@@ -29,16 +33,17 @@ class RangeSampler(StaticState):
         self.way: Array | None = None
         """The share of the way along log-SNR, from the range's first end on, that lies before each t, [timesteps]."""
         if settings.range_in == "log_snr":
-            log_snr = settings.log_snr()
-            along = (log_snr[-1] - log_snr[::-1]) if from_noise else (log_snr[0] - log_snr)
-            self.way = np.abs(along) / max(log_snr[0] - log_snr[-1], np.finfo(np.float64).tiny)
+            level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
+            self.way = 1 - level[::-1] if from_noise else level
 
     def size(self, step: int) -> int:
         """Of the range, in [1, T]."""
         if self.way is None:
             return self.diffusion_range.max_timestep(step)
         share = self.diffusion_range.share(step)
-        return self.diffusion_range.timesteps if share >= 1 else int(np.count_nonzero(self.way <= share))
+        if share >= 1:
+            return self.diffusion_range.timesteps
+        return max(int(np.count_nonzero(self.way <= share + ROUNDING)), 1)
 
     def density(self, step: int) -> Array:
         return self.density_of(self.size(step))

@@ -7,10 +7,18 @@ import numpy as np
 from annealed_lm.range_sampling import FixedSampler
 from annealed_lm.schedule_settings import Array, ScheduleSettings
 
+SMALLEST_MASS = 1e-9
+
 
 def between(cumulated: Array) -> Array:
-    """The density of the timesteps between the values of a distribution function at their edges, [timesteps + 1]."""
+    """The density of the timesteps between the values of a distribution function at their edges, [timesteps + 1].
+
+    Raises:
+        ValueError: there is nothing between the edges.
+    """
     mass = np.diff(cumulated)
+    if mass.sum() < SMALLEST_MASS:
+        raise ValueError("the distribution lies outside the timesteps")
     density: Array = mass / mass.sum()
     return density
 

@@ -73,13 +73,10 @@ def reach(curve: Columns, own: Columns, name: str, direction: int, timing: Colum
 
 
 def median_above(values: Sequence[float], censored: Sequence[bool]) -> tuple[float, bool]:
-    """The median where values that are censored count as larger than every other one, and whether it is only known to be more.
-
-    Of an even number of values the median is the middle of two; it is censored if the upper of them is.
-    """
-    order = sorted(zip(censored, values, strict=True))
-    middle = order[(len(order) - 1) // 2 : len(order) // 2 + 1]
-    return median(value for _, value in middle), any(above for above, _ in middle)
+    """The smallest median that is possible where censored values are lower bounds, and whether it may be larger."""
+    lowest = median(values)
+    highest = median(math.inf if above else value for value, above in zip(values, censored, strict=True))
+    return lowest, lowest != highest
 
 
 def summarise(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 anything else (settings): only variants of one setting are compared.
 """
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -67,6 +68,9 @@ def member(record: Record) -> Member:
     variant = {key: relevant[key] for key in of_variant}
     setting = {key: value for key, value in relevant.items() if key not in of_variant and key != SEED}
     evaluated = {f"evaluation.{key}": value for key, value in flat(record.evaluation["settings"]).items()}
+    # What the decoder makes of noise and of real latents tells one autoencoder from another.
+    bounds = {bound: record.evaluation["references"].get(bound) for bound in ("control", "ceiling")}
+    evaluated["evaluation.bounds"] = hashlib.sha256(json.dumps(bounds, sort_keys=True).encode()).hexdigest()
     return Member(record, key_of(variant), key_of(setting | evaluated))
 
 

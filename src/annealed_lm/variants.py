@@ -5,7 +5,9 @@ from typing import Any
 
 from annealed_lm.timestep_sampling import SAMPLERS
 
-CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
+    "train_diffusion.lr_schedule": {"warmup_stable_decay": ("train_diffusion.lr_decay_fraction",)},
+    "train_diffusion.class_conditional": {True: ("train_diffusion.class_unconditional_prob",)},
     "train_diffusion.noise_schedule": {"tan": ("train_diffusion.tan_d",)},
     "train_diffusion.loss_weight": {
         "min_snr": ("train_diffusion.min_snr_gamma",),
@@ -37,6 +39,8 @@ def unused_parameters(values: Mapping[str, Any]) -> set[str]:
     """The dotted keys of the parameters in `values` (nested, as in params.yaml) that change nothing in this run."""
     read = schedule_parameters(values["T_schedule"], values["train_diffusion"]["base_schedule"])
     unused = {key for sampler in SAMPLERS.values() for key in sampler.parameters} - read
+    if values["T_schedule"] == "normal":  # uniform t needs no weights: all three choices are 1
+        unused.add("train_diffusion.sampling_weights")
     for key, choices in CHOICES.items():
         chosen = value_at(values, key)
         unused |= {parameter for choice, parameters in choices.items() if choice != chosen for parameter in parameters}
