@@ -127,7 +127,7 @@ def test_another_clone_pulls_everything_and_runs_nothing(project: Path, tmp_path
 def test_plots_are_a_page_that_needs_no_network(project: Path) -> None:
     call(project, "dvc", "plots", "diff", "main", "linear")
     page = (project / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert page.count("vegaEmbed('#") == 10
+    assert page.count("vegaEmbed('#") == 11
     assert len(set(re.findall(r"(?:main|linear)_plots_\w+\.png", page))) == 10
     assert re.search(r'<(script|link|img)[^>]*(src|href) *= *"https?:', page) is None
 
