@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, BartForConditionalGeneration
 from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder_training import AutoencoderTraining, train_autoencoder
 from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config import TrainAutoencoder, load_config, settings_from
+from annealed_lm.config import load_config, settings_from
+from annealed_lm.config_sections import TrainAutoencoder
 from annealed_lm.devices import default_device
 from annealed_lm.errors import InputError, one_sentence_errors
 from annealed_lm.files import read_json, read_texts

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 import prepare_data
-from annealed_lm.config import DatasetName
+from annealed_lm.config_types import DatasetName
 from annealed_lm.corpora import CORPORA, SPLITS, Preparation, clean, draw, prepare_corpus
 from annealed_lm.corpus_files import CORPUS_FILES, LabelledText, Splits, read_e2e, unlabelled
 from annealed_lm.errors import InputError

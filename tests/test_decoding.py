@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from annealed_lm.autoencoder import Autoencoder
-from annealed_lm.config import DecodingStrategy
+from annealed_lm.config_types import DecodingStrategy
 from annealed_lm.decoding import STRATEGIES, DecodingSettings, decode_latents, generation_config
 from annealed_lm.encoding import encode_ids
 from annealed_lm.errors import InputError

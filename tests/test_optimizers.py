@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from annealed_lm.config import LearningRateSchedule, Optimizer
+from annealed_lm.config_types import LearningRateSchedule, Optimizer
 from annealed_lm.denoiser import DenoisingTransformer
 from annealed_lm.optimizers import (
     MUON_LEARNING_RATE,

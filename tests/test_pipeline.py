@@ -13,7 +13,8 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from annealed_lm.config import Config, Section
+from annealed_lm.config import Config
+from annealed_lm.config_sections import Section
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -32,7 +33,8 @@ TOOLS = {
 }
 """Scripts that a person runs; every other script is a stage."""
 READS_THE_SCHEMA = "validate_params"
-"""The stage whose result depends on config.py itself; the others depend on the values, which are params."""
+SCHEMA = ("config.py", "config_sections.py")
+"""On which the result of that stage depends; the others depend on the values, which are params."""
 
 SIDE_FOLDERS = {".resume", ".trackers"}
 """Neither dep nor out: checkpoints, which change how soon a training ends and not what it gives, and what trackers keep."""
@@ -78,7 +80,7 @@ def code_of(stage: str) -> set[str]:
     waiting = {SOURCE / f"{stage}.py"}
     while waiting:
         file = waiting.pop()
-        if file.name == "config.py" and stage != READS_THE_SCHEMA:
+        if file.name in SCHEMA and stage != READS_THE_SCHEMA:
             continue
         found.add(file)
         waiting |= imported_files(file) - found

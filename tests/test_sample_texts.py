@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sample_texts
-from annealed_lm.config import SampleTexts
+from annealed_lm.config_sections import SampleTexts
 from annealed_lm.files import read_labels, read_texts
 from tiny import LATENT_DIM, make_autoencoder, make_diffusion_model, write_latents, write_params
 

@@ -19,7 +19,7 @@ import encode_latents
 import train_diffusion
 from annealed_lm import adaptive_sampling
 from annealed_lm.annealing import T_SCHEDULES, DiffusionRange
-from annealed_lm.config import TrainDiffusion
+from annealed_lm.config_sections import TrainDiffusion
 from annealed_lm.config_types import Optimizer
 from annealed_lm.diffusion import LOSSES
 from annealed_lm.diffusion_model import DiffusionModel

@@ -16,8 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from annealed_lm.config import Section, parse_config
+from annealed_lm.config import parse_config
 from annealed_lm.config_errors import nearest, sentence
+from annealed_lm.config_sections import Section
 from annealed_lm.config_types import PositiveInt, Seed, without_repeats
 from annealed_lm.errors import InputError
 from annealed_lm.presets import merge_preset
