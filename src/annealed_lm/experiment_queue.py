@@ -22,7 +22,7 @@ STATES = (QUEUED, RUNNING, FAILED, SUCCESS)
 WORKERS = "Worker status: "
 WORKER_FOLDER = Path(".dvc/tmp/exps/celery")
 PUT_ATTEMPTS = 10
-NOT_RUNNING = "not valid running experiment names"
+NOT_RUNNING = "valid running experiment name"
 """What DVC says when it is asked to interrupt what has ended."""
 
 
