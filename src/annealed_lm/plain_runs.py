@@ -30,6 +30,7 @@ STARTED = ".started"
 """Ending of the marker of a stage that has not finished."""
 GRACE_SECONDS = 120
 """For a stage to save its checkpoint and end, once it was asked to."""
+AGAIN_SECONDS = 10
 TICK_SECONDS = 0.2
 
 
@@ -48,7 +49,7 @@ class PlainRun:
         self.environment.pop("DVC_ROOT", None)  # stages would keep their checkpoints there
         self.files = Lock()  # two stages of one point may run at once
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.asked: dict[str, float] = {}
+        self.asked: dict[str, list[float]] = {}
         self.done = self.find_done()
         self.failed: set[str] = set()
         self.trouble: BaseException | None = None
@@ -241,11 +242,13 @@ class PlainRun:
     def interrupt(self) -> None:
         """Ask what runs to save and end; insist if it has not after a while."""
         for key, process in list(self.running.items()):
-            if key not in self.asked:
-                self.asked[key] = time.monotonic()
-                send(process, signal.SIGINT)
-            elif time.monotonic() - self.asked[key] > GRACE_SECONDS:
+            asked = self.asked.setdefault(key, [])
+            now = time.monotonic()
+            if asked and now - asked[0] > GRACE_SECONDS:
                 send(process, signal.SIGKILL)
+            elif not asked or now - asked[-1] > AGAIN_SECONDS:  # a program that is just starting may miss the first
+                asked.append(now)
+                send(process, signal.SIGINT)
 
     def furnish(self, home: Path, task: Task) -> None:
         """Put into the folder what the command reads."""
