@@ -74,30 +74,27 @@ class DiffusionRange:
         """m = floor(N * anneal_fraction), with the fraction read as the decimal that the user wrote."""
         return math.floor(self.total_steps * Fraction(str(self.anneal_fraction)))
 
-    def is_over(self, step: int) -> bool:
-        """Whether annealing is: the range is the whole one, whatever its shape was."""
-        return step > self.anneal_steps or self.anneal_steps == 0
+    def way(self, step: int) -> float:
+        """Share of the way from the start of the range to the whole of it, in [0, 1]; 1 after step m."""
+        if step > self.anneal_steps or self.anneal_steps == 0:
+            return 1.0
+        return T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
 
     def share(self, step: int) -> float:
         """How much of the range training draws from at `step`, in [start_fraction, 1], before anything is truncated."""
-        if self.is_over(step):
-            return 1.0
-        shape = T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
-        return self.start_fraction + shape * (1 - self.start_fraction)
+        return self.start_fraction + self.way(step) * (1 - self.start_fraction)
 
     def max_timestep(self, step: int) -> int:
         """T_now at `step` (0-based), in [1, T]: training draws t from {0, ..., T_now - 1}.
 
         T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); T after step m.
         """
-        if self.is_over(step):
-            return self.timesteps
-        share = T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
+        way = self.way(step)
         start = self.timesteps * Fraction(str(self.start_fraction))
         if self.T_schedule == "unsmooth":  # its stages are shares of T itself: truncated once, not twice
-            return max(int(start + Fraction(share) * (self.timesteps - start)), 1)
+            return max(int(start + Fraction(way) * (self.timesteps - start)), 1)
         first = math.floor(start)
-        return max(int(first + share * (self.timesteps - first)), 1)
+        return max(int(first + way * (self.timesteps - first)), 1)
 
 
 def diffusion_range(

@@ -70,6 +70,7 @@ class QueuedRun:
         self.refusals: Counter[str] = Counter()
         self.answers: deque[int] = deque(maxlen=SILENT_STATUSES)
         self.workspace = read_mapping(Path(PARAMS))
+        self.code = stage_code()
         self.find_done()
 
     def find_done(self) -> list[str]:
@@ -78,7 +79,7 @@ class QueuedRun:
         finished = finished_experiments()
         for name, point in self.points.items():
             if name in finished and name not in self.done:
-                require_same(point, finished[name])
+                require_same(point, finished[name], self.code)
                 self.done.add(name)
                 new.append(name)
         return new
@@ -243,7 +244,7 @@ def stage_code() -> list[str]:
     return sorted({dep for stage in stages for dep in stage.get("deps", ()) if dep.startswith("src/")})
 
 
-def require_same(point: Point, commit: str) -> None:
+def require_same(point: Point, commit: str, code: Sequence[str]) -> None:
     """Raises:
     InputError: the experiment in `commit` has other parameters than the point of its name, or is of other code."""
     found = YAML(typ="safe", pure=True).load(read_text_at(commit, PARAMS))
@@ -254,8 +255,7 @@ def require_same(point: Point, commit: str) -> None:
             f"there is a finished experiment {point.name} of other parameters ({key}: {theirs}, not {ours}): "
             f"rename the study, or dvc exp remove {point.name}"
         )
-    if git("diff", "--quiet", commit, "HEAD", "--", *stage_code()) is None:
-        changed = (git("diff", "--name-only", commit, "HEAD", "--", *stage_code()) or "").split()
+    if changed := (git("diff", "--name-only", commit, "HEAD", "--", *code) or "").split():
         raise InputError(
             f"{point.name} was computed with other code ({', '.join(changed[:3])}{', ...' if changed[3:] else ''}), and a study "
             f"should be of one: go on from that code, rename the study, or dvc exp remove {point.name}"

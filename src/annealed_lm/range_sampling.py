@@ -40,10 +40,7 @@ class RangeSampler(StaticState):
         """Of the range, in [1, T]."""
         if self.way is None:
             return self.diffusion_range.max_timestep(step)
-        share = self.diffusion_range.share(step)
-        if share >= 1:
-            return self.diffusion_range.timesteps
-        return max(int(np.count_nonzero(self.way <= share + ROUNDING)), 1)
+        return max(int(np.count_nonzero(self.way <= self.diffusion_range.share(step) + ROUNDING)), 1)
 
     def density(self, step: int) -> Array:
         return self.density_of(self.size(step))

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from annealed_lm.schedule_settings import ScheduleSettings
-from annealed_lm.tables import Columns, markdown_table
-from annealed_lm.timestep_sampling import SAMPLERS, TimestepSampler, make_timestep_sampler
+from annealed_lm.tables import Columns, markdown_table, transposed
+from annealed_lm.timestep_sampling import SAMPLERS, drawn_range, make_timestep_sampler
 
 SHOWN_STEPS = 300
 """So many points show the shape of a T schedule, however long the training."""
@@ -37,18 +35,10 @@ def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
     """
     steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
     known = [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses]
-    return {name: drawn_range(make_timestep_sampler(replace(settings, T_schedule=name)), steps) for name in known}
-
-
-def drawn_range(sampler: TimestepSampler, steps: Sequence[int]) -> Columns:
-    densities = [sampler.density(step) for step in steps]
-    ends = [density.nonzero()[0][[0, -1]].tolist() for density in densities]
-    means = [float(density @ np.arange(len(density))) for density in densities]
+    samplers = {name: make_timestep_sampler(replace(settings, T_schedule=name)) for name in known}
     return {
-        "step": list(steps),
-        "T_low": [low for low, _ in ends],
-        "T_now": [high + 1 for _, high in ends],
-        "mean_t": means,
+        name: transposed([{"step": step} | drawn_range(sampler.density(step)) for step in steps])
+        for name, sampler in samplers.items()
     }
 
 

@@ -13,6 +13,11 @@ def columns(rows: TextRows, names: Sequence[str]) -> Columns:
     return {name: [float(row[name]) for row in rows] for name in names}
 
 
+def transposed(rows: Sequence[Mapping[str, float]]) -> Columns:
+    """Rows of equal keys as columns."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
 def aligned_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float | str]]:
     """Rows that all have all the columns of any, in the order in which they first appear; empty where a row has no value."""
     names = dict.fromkeys(name for row in rows for name in row)

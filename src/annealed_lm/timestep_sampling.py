@@ -94,5 +94,11 @@ SAMPLERS: dict[str, SamplerKind] = {
 """By value of T_schedule. Those with a base_schedule also read what that one reads."""
 
 
+def drawn_range(density: Array) -> dict[str, int | float]:
+    """Of a density: the timesteps T_low, ..., T_now - 1 that may be drawn, and their mean."""
+    drawn = density.nonzero()[0]
+    return {"T_low": int(drawn[0]), "T_now": int(drawn[-1]) + 1, "mean_t": float(density @ np.arange(len(density)))}
+
+
 def make_timestep_sampler(settings: ScheduleSettings) -> TimestepSampler:
     return SAMPLERS[settings.T_schedule].make(settings)

@@ -29,7 +29,7 @@ from annealed_lm.optimizers import OPTIMIZERS, OptimizerSettings, make_scheduler
 from annealed_lm.running_loss import RunningLoss
 from annealed_lm.seeds import generator
 from annealed_lm.timestep_draws import SamplerState, draw_timesteps, stratified_uniforms
-from annealed_lm.timestep_sampling import TimestepSampler
+from annealed_lm.timestep_sampling import TimestepSampler, drawn_range
 from annealed_lm.trackers import CurveTracking
 from annealed_lm.training_loop import numbered, run_steps
 from annealed_lm.validation import FixedValidation
@@ -177,12 +177,13 @@ class DiffusionTrainer:
     def step_and_record(self, step: int, validation: FixedValidation, save_snapshot: SaveSnapshot) -> dict[str, float] | None:
         """One optimizer step; what to show of it where a row is due. Process 0 writes it down."""
         learning_rate = float(self.schedulers[-1].get_last_lr()[0])  # of two, the last is AdamW's: as written in params.yaml
-        density = self.timestep_sampler.density(step)
-        self.running_loss.add(self.train_step(step))
         done, row = step + 1, None
-        if self.is_due(done, self.training.log_every):
-            drawn = {"T_now": int(density.nonzero()[0].max()) + 1, "mean_t": float(density @ np.arange(len(density)))}
-            row = {"loss": self.running_loss.read(), **drawn, "learning_rate": learning_rate}
+        due = self.is_due(done, self.training.log_every)
+        drawn = drawn_range(self.timestep_sampler.density(step)) if due else {}  # which the losses of the step may change
+        self.running_loss.add(self.train_step(step))
+        if due:
+            row = {"loss": self.running_loss.read(), "T_now": drawn["T_now"], "mean_t": drawn["mean_t"]}
+            row["learning_rate"] = learning_rate
         if self.processes.is_main:
             self.record(done, row, validation, save_snapshot)
         return row
