@@ -8,7 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from annealed_lm.errors import InputError
-from annealed_lm.studies import Study, differences, dotted_keys, read_study, value_at
+from annealed_lm.nested import flat, value_at
+from annealed_lm.studies import Study, differences, read_study
 
 ROOT = Path(__file__).parents[1]
 STUDY: dict[str, Any] = {
@@ -81,7 +82,7 @@ def test_a_point_has_the_whole_of_params_with_what_the_study_sets() -> None:
     }
     assert sorted(differences(point.params, base)) == sorted(set_here)
     assert {key: value_at(point.params, key) for key in set_here} == set_here
-    assert dotted_keys(point.params) == dotted_keys(base)
+    assert list(flat(point.params)) == list(flat(base))
 
 
 def test_a_preset_goes_under_the_settings() -> None:

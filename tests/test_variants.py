@@ -1,7 +1,8 @@
 import pytest
 
+from annealed_lm.nested import value_at
 from annealed_lm.timestep_sampling import SAMPLERS
-from annealed_lm.variants import CHOICES, schedule_parameters, unused_parameters, value_at
+from annealed_lm.variants import CHOICES, schedule_parameters, unused_parameters
 from tiny import tiny_params
 
 

@@ -15,7 +15,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from annealed_lm.errors import InputError
-from annealed_lm.studies import differences, value_at
+from annealed_lm.nested import value_at
+from annealed_lm.studies import differences
 
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
 STATES = (QUEUED, RUNNING, FAILED, SUCCESS)

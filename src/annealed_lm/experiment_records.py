@@ -17,8 +17,9 @@ from ruamel.yaml.error import YAMLError
 
 from annealed_lm.errors import InputError
 from annealed_lm.experiments import git, read_text_at
+from annealed_lm.nested import flat, value_at
 from annealed_lm.tables import Columns, by_log_snr, columns, curve
-from annealed_lm.variants import unused_parameters, value_at
+from annealed_lm.variants import unused_parameters
 
 PARAMS, EVALUATION, TRAINING = "params.yaml", "metrics/evaluation.json", "metrics/training.json"
 VALIDATION, BY_LOG_SNR, TIMING = "plots/validation.tsv", "plots/validation_by_log_snr.tsv", "plots/timing.tsv"
@@ -106,17 +107,6 @@ class Record:
     timing: Columns
     quality: dict[str, Columns]
     samples: dict[str, list[str]]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def relevant_parameters(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from annealed_lm.config_errors import nearest, sentence
 from annealed_lm.config_sections import Section
 from annealed_lm.config_types import PositiveInt, Seed, without_repeats
 from annealed_lm.errors import InputError
+from annealed_lm.nested import flat
 from annealed_lm.presets import merge_preset
 
 NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
@@ -155,7 +156,7 @@ def override(params: dict[str, Any], settings: Mapping[str, Any], where: str) ->
     for key, value in settings.items():
         if key == SEED_KEY:
             raise InputError(f"{where} sets {SEED_KEY}, which the seeds of the grids do")
-        section, known = params, dotted_keys(params)
+        section, known = params, list(flat(params))
         if key not in known:
             what = "is a section of params.yaml: name a key of it" if key in params else "is not in params.yaml"
             raise InputError(f"{where}.{key} {what}{nearest(key, known)}")
@@ -165,25 +166,9 @@ def override(params: dict[str, Any], settings: Mapping[str, Any], where: str) ->
         section[last] = value
 
 
-def dotted_keys(values: Mapping[str, Any]) -> list[str]:
-    """The keys of all values, those of a section after its name and a dot."""
-    found = []
-    for key, value in values.items():
-        found += [f"{key}.{inner}" for inner in dotted_keys(value)] if isinstance(value, Mapping) else [key]
-    return found
-
-
-def value_at(values: Mapping[str, Any], key: str) -> Any:
-    """The value, or section, at a dotted key."""
-    found: Any = values
-    for name in key.split("."):
-        found = found[name]
-    return found
-
-
 def differences(params: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
     """The dotted keys whose values are not the same, or that only one of the two has."""
-    ours, theirs = ({key: value_at(values, key) for key in dotted_keys(values)} for values in (params, others))
+    ours, theirs = flat(params), flat(others)
     keys = [*ours, *(key for key in theirs if key not in ours)]
     return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
 

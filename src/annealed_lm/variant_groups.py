@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annealed_lm.experiment_records import Record, flat, relevant_parameters
+from annealed_lm.experiment_records import Record, relevant_parameters
+from annealed_lm.nested import flat
 from annealed_lm.variants import CHOICES, schedule_parameters
 
 SEED = "random_seed"

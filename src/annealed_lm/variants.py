@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from annealed_lm.nested import value_at
 from annealed_lm.timestep_sampling import SAMPLERS
 
 CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
@@ -17,13 +18,6 @@ CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
 """Key -> value -> the parameters that only this value uses."""
 NEVER = ("trackers", "train_diffusion.checkpoint_every", "train_diffusion.num_processes")
 """What changes at most how a training is watched, interrupted or spread."""
-
-
-def value_at(values: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of nested parameters."""
-    for name in key.split("."):
-        values = values[name]
-    return values
 
 
 def schedule_parameters(T_schedule: str, base_schedule: str) -> set[str]:
