@@ -18,7 +18,8 @@ from annealed_lm import experiment_queue, queued_runs
 from annealed_lm.errors import InputError
 from annealed_lm.experiment_queue import FAILED, QUEUED, RUNNING, SUCCESS, ExperimentQueue, QueueStatus, overrides, parse_status
 from annealed_lm.queued_runs import QueuedRun, only_run
-from annealed_lm.studies import Point, differences, read_mapping, read_study
+from annealed_lm.studies import Point, differences, read_study
+from annealed_lm.yaml_files import read_mapping
 
 ROOT = Path(__file__).parents[1]
 STUDY = """\

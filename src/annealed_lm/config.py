@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from annealed_lm.config_errors import contradiction, sentence
 from annealed_lm.config_sections import (
@@ -25,6 +23,7 @@ from annealed_lm.config_types import DatasetName, Optimizer, PositiveFloat, Seed
 from annealed_lm.errors import InputError
 from annealed_lm.schedule_settings import ScheduleSettings
 from annealed_lm.timestep_sampling import SAMPLERS, make_timestep_sampler
+from annealed_lm.yaml_files import read_yaml
 
 LABELLED = ("restaurants", "sst2", "ag_news")
 
@@ -140,10 +139,4 @@ def load_config(path: Path) -> Config:
     Raises:
         InputError: the file is absent, not YAML, or does not fit the schema.
     """
-    try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not there; stages run from the project's root") from error
-    except YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_config(values, path.name)
+    return parse_config(read_yaml(path, "; stages run from the project's root"), path.name)

@@ -15,7 +15,8 @@ from annealed_lm.config_errors import nearest
 from annealed_lm.errors import InputError
 from annealed_lm.files import file_sha256
 from annealed_lm.nested import value_at
-from annealed_lm.studies import Point, read_mapping
+from annealed_lm.studies import Point
+from annealed_lm.yaml_files import read_mapping
 
 PARAMS = "params.yaml"
 

@@ -19,7 +19,8 @@ from annealed_lm.experiment_queue import FAILED, QUEUED, RUNNING, SUCCESS, Exper
 from annealed_lm.experiments import finished_experiments, git, read_text_at
 from annealed_lm.lock_file import absent_results
 from annealed_lm.nested import value_at
-from annealed_lm.studies import Point, differences, read_mapping
+from annealed_lm.studies import Point, differences
+from annealed_lm.yaml_files import read_mapping
 
 PARAMS = "params.yaml"
 POLL_SECONDS = 2

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from annealed_lm.config import parse_config
 from annealed_lm.config_errors import nearest, sentence
@@ -23,6 +21,7 @@ from annealed_lm.config_types import PositiveInt, Seed, without_repeats
 from annealed_lm.errors import InputError
 from annealed_lm.nested import flat
 from annealed_lm.presets import merge_preset
+from annealed_lm.yaml_files import read_mapping
 
 NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
 """What may stand in the name of an experiment, which is part of a git ref and of a path."""
@@ -188,20 +187,3 @@ def parse(model: type[S], values: Any, source: str) -> S:
 def require_name(name: str, what: str) -> None:
     if not NAME.fullmatch(name) or name.endswith(".lock"):
         raise InputError(f"{what} should be letters, digits and _, with single - or . between, as the name of an experiment is")
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """What a YAML file holds, as DVC reads it.
-
-    Raises:
-        InputError: it is absent, not YAML, or holds no keys.
-    """
-    try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not there; this runs from the project's root") from error
-    except YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} does not hold keys and values")
-    return values
