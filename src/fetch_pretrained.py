@@ -4,9 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
-from annealed_lm.config import load_config
-from annealed_lm.errors import one_sentence_errors
-from annealed_lm.pretrained_models import fetch_models
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.config.config import load_config
+from annealed_lm.fetching.pretrained import fetch_models
 
 
 def main() -> None:

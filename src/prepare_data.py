@@ -4,10 +4,10 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from annealed_lm.config import load_config, settings_from
-from annealed_lm.corpora import SPLITS, Preparation, prepare_corpus
-from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import atomic_path, write_json, write_jsonl
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path, write_json, write_jsonl
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.corpora.cleaning import SPLITS, Preparation, prepare_corpus
 
 
 def main() -> None:

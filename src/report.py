@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.config import load_config, settings_from
-from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
-from annealed_lm.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
-from annealed_lm.reporting import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
-from annealed_lm.schedule_settings import ScheduleSettings
-from annealed_lm.tables import Columns, by_log_snr, columns, curve, long_table
+from annealed_lm.annealing.settings import ScheduleSettings
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
+from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
+from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
 
 CURVES = ("training", "validation", "validation_by_log_snr", "timing")
 BOUNDS = ("control", "ceiling")

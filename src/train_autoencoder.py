@@ -1,6 +1,6 @@
 """Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen, with its reconstruction measured."""
 
-import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
-from annealed_lm.autoencoder import Autoencoder, LatentSettings, small_bart
-from annealed_lm.autoencoder_training import AutoencoderTraining, train_autoencoder
-from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config import load_config, settings_from
-from annealed_lm.config_sections import TrainAutoencoder
-from annealed_lm.devices import default_device
-from annealed_lm.errors import InputError, one_sentence_errors
-from annealed_lm.files import read_json, read_texts
-from annealed_lm.reconstruction import reconstruction_report
-from annealed_lm.seeds import derive_seed
-from annealed_lm.tokenizer import tokenize, train_tokenizer
+from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bart
+from annealed_lm.training.autoencoder import AutoencoderTraining, train_autoencoder
+from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.sections import TrainAutoencoder
+from annealed_lm.common.devices import default_device
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.files import read_json, read_texts
+from annealed_lm.generation.reconstruction import reconstruction_report
+from annealed_lm.common.seeds import derive_seed
+from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
 
 
 def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:

@@ -1,6 +1,6 @@
 """Latents -> models/diffusion, models/snapshots and data/curves: the denoiser trained on t from the annealed diffusion range."""
 
-import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
 import os
@@ -12,25 +12,26 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from annealed_lm.accelerators import make_accelerator, require_compiler, start_processes
-from annealed_lm.autoencoder import Autoencoder
-from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config import Config, load_config, settings_from
-from annealed_lm.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion_model import DiffusionModel, ProcessSettings
-from annealed_lm.encoding import EncodedTexts
-from annealed_lm.errors import InputError, one_sentence_errors
-from annealed_lm.files import atomic_path, read_json, read_texts, write_json, write_tsv
-from annealed_lm.flops import training_flops
-from annealed_lm.latents import LatentIndex, LatentSet, LatentSource, LatentStatistics, nearest_source
-from annealed_lm.loss_weights import TimestepWeights, WeightSettings
-from annealed_lm.schedule_settings import ScheduleSettings
-from annealed_lm.seeds import derive_seed
-from annealed_lm.timestep_sampling import make_timestep_sampler
-from annealed_lm.tokenizer import tokenize
-from annealed_lm.trackers import tracking
-from annealed_lm.training import DiffusionTrainer, DiffusionTraining, Rows
-from annealed_lm.validation import FixedValidation
+from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
+from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
+from annealed_lm.autoencoder.encoding import EncodedTexts
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
+from annealed_lm.diffusion.denoiser import training_flops
+from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource, nearest_source
+from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.annealing.weights import TimestepWeights, WeightSettings
+from annealed_lm.annealing.settings import ScheduleSettings
+from annealed_lm.common.seeds import derive_seed
+from annealed_lm.annealing.timesteps import make_timestep_sampler
+from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.training.trackers import tracking
+from annealed_lm.training.denoiser import DiffusionTrainer, DiffusionTraining, Rows
+from annealed_lm.training.validation import FixedValidation
 
 
 def class_labels(config: Config, latents: Path) -> tuple[str, ...]:

@@ -1,19 +1,19 @@
 """Texts -> models/language_model: small GPT-2 trained on the training texts: a baseline, and the judge of perplexity
 unless fetch_judges brings one."""
 
-import annealed_lm.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
-from annealed_lm.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config import load_config, settings_from
-from annealed_lm.devices import default_device
-from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import atomic_path, read_texts
-from annealed_lm.language_model import BASELINE, JUDGE
-from annealed_lm.language_model_training import LanguageModelTraining, small_gpt2, train_language_model
-from annealed_lm.tokenizer import train_tokenizer
+from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.common.devices import default_device
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path, read_texts
+from annealed_lm.evaluation.language_model import BASELINE, JUDGE
+from annealed_lm.training.language_model import LanguageModelTraining, small_gpt2, train_language_model
+from annealed_lm.autoencoder.tokenizer import train_tokenizer
 
 
 def main() -> None:

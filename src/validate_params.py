@@ -7,9 +7,9 @@ and, through it, nothing else.
 import argparse
 from pathlib import Path
 
-from annealed_lm.config import load_config
-from annealed_lm.errors import one_sentence_errors
-from annealed_lm.files import atomic_path
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path
+from annealed_lm.config.config import load_config
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from annealed_lm.autoencoder import Autoencoder
+    from annealed_lm.autoencoder.model import Autoencoder
 
 # The tensors of tests are tiny: threads would only wait for each other. Read when torch is imported, so set before.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,10 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def trained_autoencoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Autoencoder]:
     """By latent layout; they give most of `tiny.TEXTS` back. Tests leave them as they are."""
     # Imported here: tests that need no model start without the model libraries.
-    import tiny
-    from annealed_lm.autoencoder_training import train_autoencoder
-    from annealed_lm.checkpoints import CheckpointStore
-    from annealed_lm.tokenizer import tokenize
+    from annealed_lm.autoencoder.tokenizer import tokenize
+    from annealed_lm.training.autoencoder import train_autoencoder
+    from annealed_lm.training.checkpoints import CheckpointStore
+    from support import tiny
 
     training = dataclasses.replace(
         tiny.AUTOENCODER_TRAINING, num_train_steps=100, batch_size=32, learning_rate=0.01, lr_warmup_steps=5

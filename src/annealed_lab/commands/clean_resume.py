@@ -1,0 +1,95 @@
+"""What interrupted trainings left under .resume, listed, and removed where it is stale: python src/clean_resume.py
+
+Stale is what is not in use and is either older than --days or of code that is not the code of this checkout, which can never
+resume it. What no training left there is not touched.
+"""
+
+import argparse
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.reporting.tables import markdown_table
+from annealed_lm.training.checkpoints import DESCRIPTION, LOCK, CheckpointStore, code_key
+
+DAY = 24 * 60 * 60
+"""Seconds."""
+
+
+def file_stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of the files that are there; a training in use makes and removes some at any time."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(parent) / name).stat()
+            except FileNotFoundError:
+                continue
+
+
+def steps_of(store: CheckpointStore) -> str:
+    """Steps done of how many; evaluate_training has no checkpoint but a file for each of its steps."""
+    done = store.steps_done() if store.path.exists() else sum(path.name != DESCRIPTION for path in store.folder.glob("*.json"))
+    description = store.description()
+    return f"{'unreadable' if done is None else done} of {'?' if description is None else description.steps}"
+
+
+def remove_stale(store: CheckpointStore, age_days: float, days: float, code: str, dry_run: bool) -> str:
+    """Remove the folder if it is stale; what became of it."""
+    try:
+        with store.locked():
+            description = store.description()
+            if description is not None and description.code != code:
+                reason = "of other code"
+            elif age_days >= days:
+                reason = f"older than {days:g} days"
+            else:
+                return "kept"
+            if dry_run:
+                return f"would be removed: {reason}"
+            shutil.rmtree(store.folder)
+            return f"removed: {reason}"
+    except InputError:
+        return "in use"
+
+
+def row(folder: Path, days: float, code: str, dry_run: bool) -> dict[str, str]:
+    """Deal with one folder; its line of the list."""
+    store = CheckpointStore(folder)
+    stats = [*file_stats(folder)]
+    age_days = (time.time() - max((each.st_mtime for each in stats), default=folder.stat().st_mtime)) / DAY
+    size = sum(each.st_size for each in stats)
+    description = store.description()
+    return {
+        "folder": folder.name,
+        "stage": "?" if description is None else description.stage,
+        "trains": "?" if description is None else description.trains,
+        "steps": steps_of(store),
+        "days old": f"{age_days:.1f}",
+        "MB": f"{size / 1e6:.1f}",
+        "state": remove_stale(store, age_days, days, code, dry_run),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resume", type=Path, default=Path(".resume"))
+    parser.add_argument("--days", type=float, default=14, help="of age from which on a training is stale; 0: all not in use are")
+    parser.add_argument("--dry-run", action="store_true", help="only list")
+    args = parser.parse_args()
+    if not args.days >= 0:
+        raise InputError(f"--days = {args.days:g} should be 0 or more")
+
+    folders = sorted(path.parent for path in args.resume.glob(f"*/{LOCK}"))
+    if not folders:
+        print(f"{args.resume} holds no interrupted training")
+        return
+    code = code_key(Path(__file__).parent)
+    print(markdown_table([row(folder, args.days, code, args.dry_run) for folder in folders]), end="")
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()

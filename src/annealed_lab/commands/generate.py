@@ -1,0 +1,61 @@
+"""A class-conditional diffusion -> a CSV of labelled synthetic texts (columns text, label), so many for each label.
+
+Empty texts are left out, and counted."""
+
+import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+
+import argparse
+import csv
+from pathlib import Path
+
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.generation.decoding import DecodingSettings
+from annealed_lm.common.devices import default_device
+from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.files import atomic_path
+from annealed_lm.generation.texts import SamplingSettings, TextSampler
+from annealed_lm.common.seeds import derive_seed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    paths = {
+        "params": "params.yaml",
+        "diffusion": "models/diffusion",
+        "latents": "data/latents",
+        "autoencoder": "models/autoencoder",
+        "out": "data/generated.csv",
+    }
+    for name, default in paths.items():
+        parser.add_argument(f"--{name}", type=Path, default=Path(default))
+    parser.add_argument("--texts-per-label", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--labels", nargs="+", help="all that the model knows, unless given")
+    args = parser.parse_args()
+    if args.texts_per_label < 1:
+        raise InputError(f"--texts-per-label {args.texts_per_label}: it should be at least 1")
+    config = load_config(args.params)
+    section = config.sample_texts
+
+    sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), default_device())
+    sampler.require_labels(args.labels or [])
+    rows: list[tuple[str, str]] = []
+    for label in args.labels or sampler.model.labels:
+        seed = derive_seed(args.seed, label)
+        outline = sampler.outline_of_label(label, args.texts_per_label, seed)
+        latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
+        texts = sampler.texts(latents, section.strategies[0], settings_from(section, DecodingSettings), seed, section.batch_size)
+        rows += [(text, label) for text in texts if text]
+        print(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
+    with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows(rows)
+    print(f"{len(rows)} texts in {args.out}")
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()

@@ -1,0 +1,55 @@
+"""Finished experiments, as git keeps them: DVC makes each a commit under refs/exps/<2 hex>/<38 hex>/<name>.
+
+A failed or unfinished one has no such commit, so numbers that it would inherit from its parent are never read.
+"""
+
+import re
+import subprocess
+
+from annealed_lm.common.errors import InputError
+
+EXPERIMENT_REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints, without white space around it; None where it fails."""
+    finished = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", check=False)
+    return finished.stdout.strip() if finished.returncode == 0 else None
+
+
+def finished_experiments() -> dict[str, str]:
+    """Name -> commit, the oldest first; of several experiments of one name, on different baselines, the newest."""
+    listed = git("for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)", "refs/exps") or ""
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        ref, commit = line.split()
+        if match := EXPERIMENT_REF.fullmatch(ref):
+            found.pop(match["name"], None)  # a newer one stands where it belongs
+            found[match["name"]] = commit
+    return found
+
+
+def commit_of(name: str) -> str:
+    """The commit of an experiment, a branch, a tag or a commit.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    commit = finished_experiments().get(name) or git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    if commit is None:
+        raise InputError(
+            f"{name} is no finished experiment, branch or commit of this project; dvc exp list names the experiments"
+        )
+    return commit
+
+
+def read_text_at(commit: str, path: str) -> str:
+    """A file as it is in a commit, without white space around it.
+
+    Raises:
+        InputError: the commit has no such file.
+    """
+    text = git("show", f"{commit}:{path}")
+    if text is None:
+        raise InputError(f"commit {commit[:12]} has no {path}: it is not the result of an experiment of this version")
+    return text

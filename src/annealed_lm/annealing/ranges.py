@@ -1,0 +1,71 @@
+"""Ranges of timesteps that grow with the training step.
+
+`T_schedule: linear` and the other shapes of `annealing.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
+draws from the high noise down.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from annealed_lm.annealing.settings import Array, ScheduleSettings, StaticState
+
+HIGHEST_LOG_SNR = 10.0
+ROUNDING = 1e-12
+
+
+class RangeSampler(StaticState):
+    """Uniform over a range of timesteps that starts at one end of [0, T) and grows.
+
+    Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
+    log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
+    schedules themselves are where each was clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
+
+    Args:
+        T_schedule: a name in `annealing.T_SCHEDULES`.
+        from_noise: whether the range is {T - size, ..., T - 1}, and not {0, ..., size - 1}.
+    """
+
+    def __init__(self, settings: ScheduleSettings, T_schedule: str, from_noise: bool) -> None:
+        self.diffusion_range = settings.diffusion_range(T_schedule)
+        self.from_noise = from_noise
+        self.way: Array | None = None
+        """The share of the way along log-SNR, from the range's first end on, that lies before each t, [timesteps]."""
+        if settings.range_in == "log_snr":
+            level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
+            self.way = 1 - level[::-1] if from_noise else level
+
+    def size(self, step: int) -> int:
+        """Of the range, in [1, T]."""
+        if self.way is None:
+            return self.diffusion_range.max_timestep(step)
+        return max(int(np.count_nonzero(self.way <= self.diffusion_range.share(step) + ROUNDING)), 1)
+
+    def density(self, step: int) -> Array:
+        return self.density_of(self.size(step))
+
+    def density_of(self, size: int) -> Array:
+        density = np.zeros(self.diffusion_range.timesteps)
+        density[:size] = 1 / size
+        return density[::-1].copy() if self.from_noise else density
+
+    def weights(self, step: int) -> Array | None:
+        return None
+
+    def average(self) -> Array:
+        """Mean of the densities of all steps, [timesteps]."""
+        steps = self.diffusion_range.total_steps
+        sizes = Counter(self.size(step) for step in range(steps))
+        weighted = [count / steps * self.density_of(size) for size, count in sorted(sizes.items())]
+        average: Array = np.sum(weighted, axis=0)
+        return average
+
+
+def reverse(settings: ScheduleSettings) -> RangeSampler:
+    """From the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
+
+    Kim et al. 2025 (Denoising Task Difficulty-based Curriculum, arXiv 2403.10348) go this way, in N stages that each end when
+    the loss stops falling, because the tasks of low noise are the slowest to converge. Here `base_schedule: unsmooth` has stages,
+    of fixed length.
+    """
+    return RangeSampler(settings, settings.base_schedule, from_noise=True)

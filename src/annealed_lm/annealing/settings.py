@@ -1,0 +1,76 @@
+"""What a distribution over timesteps may depend on, beside the step and the losses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annealed_lm.annealing.t_schedules import DiffusionRange
+from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
+
+Array = npt.NDArray[np.float64]
+
+TO_X_START: dict[str, Callable[[Array], Array]] = {
+    "pred_x0": np.ones_like,
+    "pred_noise": lambda snr: 1 / snr,
+    "pred_v": lambda snr: 1 / (snr + 1),
+}
+"""By objective: what its squared loss is multiplied by to be that of x_start, given the SNR."""
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """Parameters under their names in params.yaml (`total_steps` is num_train_steps there)."""
+
+    T_schedule: str
+    power: float
+    total_steps: int
+    timesteps: int
+    noise_schedule: str
+    tan_d: float
+    objective: str
+    start_fraction: float
+    anneal_fraction: float
+    range_in: str
+    base_schedule: str
+    logit_normal_mean: float
+    logit_normal_std: float
+    laplace_mean: float
+    laplace_scale: float
+    speed_tau: float
+    speed_k: float
+    speed_lambda: float
+
+    def diffusion_range(self, T_schedule: str) -> DiffusionRange:
+        return DiffusionRange(T_schedule, self.total_steps, self.timesteps, self.power, self.start_fraction, self.anneal_fraction)
+
+    def alphas_cumprod(self) -> Array:
+        """Of the noise schedule, [timesteps]."""
+        return NOISE_SCHEDULES[self.noise_schedule](self.timesteps, self.tan_d)
+
+    def log_snr(self) -> Array:
+        """log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
+        alphas_cumprod = self.alphas_cumprod()
+        log_snr: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+        return log_snr
+
+    def to_x_start(self) -> Array:
+        """Times the squared loss of the objective: that of x_start, [timesteps]."""
+        return TO_X_START[self.objective](np.exp(self.log_snr()))
+
+
+class StaticState:
+    """The part of a sampler's interface that concerns losses, for those that do not look at any."""
+
+    observes = False
+
+    def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        raise TypeError(f"{type(self).__name__} depends on no losses")
+
+    def state(self) -> dict[str, Array]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """There is nothing to put back: density and weights are functions of the step."""

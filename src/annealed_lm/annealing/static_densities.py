@@ -1,0 +1,91 @@
+"""Densities over t that are the same at every training step: time averages of ranges, and those of the literature on images.
+
+`static` draws at every step from what a range draws on the average over training: it tells the order of the timesteps apart
+from how often each is drawn.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+from annealed_lm.annealing.ranges import RangeSampler, reverse
+from annealed_lm.annealing.settings import Array, ScheduleSettings, StaticState
+
+SMALLEST_MASS = 1e-9
+
+
+class FixedSampler(StaticState):
+    """One density at every step.
+
+    Args:
+        density: [timesteps], sums to 1.
+        weights: of the loss at each t, [timesteps], None: 1.
+    """
+
+    def __init__(self, density: Array, weights: Array | None = None) -> None:
+        self.fixed_density = density
+        self.fixed_weights = weights
+
+    def density(self, step: int) -> Array:
+        return self.fixed_density
+
+    def weights(self, step: int) -> Array | None:
+        return self.fixed_weights
+
+
+def static(settings: ScheduleSettings) -> FixedSampler:
+    """p(t) = mean over the steps of the density of `base_schedule`: the same timesteps, in no order."""
+    return FixedSampler(RangeSampler(settings, settings.base_schedule, from_noise=False).average())
+
+
+def static_reverse(settings: ScheduleSettings) -> FixedSampler:
+    """p(t) = mean over the steps of the density of `reverse`."""
+    return FixedSampler(reverse(settings).average())
+
+
+def between(cumulated: Array) -> Array:
+    """The density of the timesteps between the values of a distribution function at their edges, [timesteps + 1].
+
+    Raises:
+        ValueError: there is nothing between the edges.
+    """
+    mass = np.diff(cumulated)
+    if mass.sum() < SMALLEST_MASS:
+        raise ValueError("the distribution lies outside the timesteps")
+    density: Array = mass / mass.sum()
+    return density
+
+
+def logit_normal(settings: ScheduleSettings) -> FixedSampler:
+    """t / T = sigmoid(u), u ~ N(logit_normal_mean, logit_normal_std^2) (Esser et al. 2024, Stable Diffusion 3, arXiv 2403.03206,
+    equation 19): the middle of the range more often than its ends."""
+    normal = NormalDist(settings.logit_normal_mean, settings.logit_normal_std)
+    inner = np.arange(1, settings.timesteps) / settings.timesteps
+    below = [normal.cdf(float(logit)) for logit in np.log(inner / (1 - inner))]
+    return FixedSampler(between(np.array([0.0, *below, 1.0])))
+
+
+def laplace(settings: ScheduleSettings) -> FixedSampler:
+    """log-SNR ~ Laplace(laplace_mean, laplace_scale) (Hang et al. 2025, Improved Noise Schedule, arXiv 2407.03297): noise
+    levels around one log-SNR, whatever the noise schedule. A timestep stands for the log-SNRs that are nearest to its own; what
+    lies beyond the noise schedule's ends is left out."""
+    log_snr = settings.log_snr()
+    if len(log_snr) == 1:
+        return FixedSampler(np.ones(1))
+    middles = (log_snr[1:] + log_snr[:-1]) / 2
+    edges = np.array([2 * log_snr[0] - middles[0], *middles, 2 * log_snr[-1] - middles[-1]])
+    distance = (edges - settings.laplace_mean) / settings.laplace_scale
+    below = np.where(distance < 0, 0.5 * np.exp(np.minimum(distance, 0)), 1 - 0.5 * np.exp(-np.maximum(distance, 0)))
+    return FixedSampler(between(1 - below))
+
+
+def speed(settings: ScheduleSettings) -> FixedSampler:
+    """SpeeD (Wang et al. 2025, arXiv 2405.17403): p(t) is speed_k times larger below t = speed_tau T, where the
+    noise grows, than above; the loss is weighted by 1 - l + (2 l - 1) norm(d(1 - alphas_cumprod)/dt), l = speed_lambda,
+    norm: scaled to [0, 1]. Its antithetic pairs of t are a case of the stratified draws that all samplers share."""
+    t = np.arange(settings.timesteps)
+    density = np.where(t < settings.speed_tau * settings.timesteps, settings.speed_k, 1.0)
+    growth = -np.diff(settings.alphas_cumprod(), prepend=1.0)
+    scaled = (growth - growth.min()) / max(np.ptp(growth), np.finfo(np.float64).tiny)
+    weights = 1 - settings.speed_lambda + (2 * settings.speed_lambda - 1) * scaled
+    return FixedSampler(density / density.sum(), weights)

@@ -1,0 +1,70 @@
+"""Weights of the loss by t, beside the density that t is drawn with.
+
+Both published weights are stated here for a loss of x_start; of the loss of the noise they are divided by SNR, of v by SNR + 1,
+because (for squares) that is what those losses are multiples of. SNR = alphas_cumprod / (1 - alphas_cumprod).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from annealed_lm.annealing.settings import TO_X_START, Array
+from annealed_lm.annealing.timesteps import TimestepSampler
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """Parameters under their names in params.yaml."""
+
+    objective: str
+    loss_weight: str
+    min_snr_gamma: float
+    p2_k: float
+    p2_gamma: float
+    sampling_weights: str
+
+
+def min_snr(snr: Array, settings: WeightSettings) -> Array:
+    """min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less of the lowest noise."""
+    return np.minimum(snr, settings.min_snr_gamma)
+
+
+def p2(snr: Array, settings: WeightSettings) -> Array:
+    """SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, for a loss of the noise: (k + SNR)^-gamma)."""
+    weights: Array = snr * (settings.p2_k + snr) ** -settings.p2_gamma
+    return weights
+
+
+LOSS_WEIGHTS: dict[str, Callable[[Array, WeightSettings], Array]] = {"min_snr": min_snr, "p2": p2}
+
+
+class TimestepWeights:
+    """What the loss at each t is multiplied by: the loss weight times the sampling weight.
+
+    Sampling weights: `published`: what the sampler's source has; `none`: 1; `inverse_density`: 1 / (T p(t)), with which the loss
+    is that of uniform t in expectation, over the timesteps that are drawn at all: an annealed range leaves the others out.
+
+    Args:
+        alphas_cumprod: [timesteps].
+    """
+
+    def __init__(self, settings: WeightSettings, alphas_cumprod: Array) -> None:
+        self.sampling_weights = settings.sampling_weights
+        snr = alphas_cumprod / (1 - alphas_cumprod)
+        self.of_loss: Array | None = None
+        if settings.loss_weight != "none":
+            self.of_loss = LOSS_WEIGHTS[settings.loss_weight](snr, settings) * TO_X_START[settings.objective](snr)
+
+    def of_sampling(self, sampler: TimestepSampler, step: int) -> Array | None:
+        if self.sampling_weights == "published":
+            return sampler.weights(step)
+        if self.sampling_weights == "none":
+            return None
+        density = sampler.density(step)
+        return np.divide(1 / len(density), density, out=np.zeros_like(density), where=density > 0)
+
+    def at(self, sampler: TimestepSampler, step: int) -> Array | None:
+        """Of every t at `step`, [timesteps]; None: 1."""
+        factors = [each for each in (self.of_loss, self.of_sampling(sampler, step)) if each is not None]
+        return np.prod(factors, axis=0) if factors else None

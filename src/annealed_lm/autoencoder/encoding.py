@@ -1,0 +1,72 @@
+"""Texts to latents with the autoencoder's encoder: all of them once, or those of a batch when training asks for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from annealed_lm.autoencoder.latents import Floats, LatentIndex
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.common.padding import pad_ids
+
+
+@torch.inference_mode()
+def encoded_rows(autoencoder: Autoencoder, token_ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[tuple[int, Floats]]:
+    """(number of a text, its latents [length, latent_dim]) of every text, given as token ids, short texts first."""
+    device = autoencoder.bart.device
+    order = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]))
+    for start in tqdm(range(0, len(order), batch_size), desc="encoding", disable=None):
+        texts = order[start : start + batch_size]
+        ids, mask = pad_ids([token_ids[i] for i in texts], autoencoder.tokenizer.pad_token_id)
+        encoded, real = autoencoder.encode(ids.to(device), mask.to(device))
+        for i, row, row_mask in zip(texts, encoded.float().cpu().numpy(), real.cpu().numpy(), strict=True):
+            yield i, row[row_mask]
+
+
+def encode_ids(autoencoder: Autoencoder, token_ids: Sequence[Sequence[int]], batch_size: int) -> list[Floats]:
+    """Latents [length, latent_dim] of each text, given as token ids."""
+    latents = dict(encoded_rows(autoencoder, token_ids, batch_size))
+    return [latents[i] for i in range(len(token_ids))]
+
+
+class EncodedTexts:
+    """Texts that are encoded whenever a batch asks for them: for corpora whose latents do not fit on a disk.
+
+    Their latents are those that `encoded_rows` gives, up to rounding: they too pass through half precision.
+
+    Args:
+        token_ids: of each text.
+        index: of their latents.
+        padded: encode every text as if it had max_tokens tokens, and not as many as the longest of its batch.
+        autocast: a context of the precision to encode in.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        token_ids: Sequence[Sequence[int]],
+        index: LatentIndex,
+        padded: bool,
+        autocast: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.token_ids = token_ids
+        self.index = index
+        self.padded = padded
+        self.autocast = autocast
+
+    @torch.no_grad()
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `LatentSource.batch` says, on the autoencoder's device."""
+        settings, device = self.autoencoder.settings, self.autoencoder.bart.device
+        longest = length if settings.latent_layout == "per_token" else None
+        tokens = settings.max_tokens if self.padded else longest
+        ids, mask = pad_ids([self.token_ids[i] for i in texts], self.autoencoder.tokenizer.pad_token_id, tokens)
+        with self.autocast():
+            encoded, real = self.autoencoder.encode(ids.to(device), mask.to(device))
+        encoded, real = encoded[:, :length], real[:, :length]
+        return encoded.half().float() * real[:, :, None], real

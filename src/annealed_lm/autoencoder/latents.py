@@ -1,0 +1,192 @@
+"""Latents as data: encoded once, ragged and without padding, in half precision, memory-mapped where they are read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.seeds import generator
+from annealed_lm.diffusion.normalization import LatentStatistics
+
+Floats = npt.NDArray[np.float32]
+SHARE_OF_FREE_MEMORY = 0.3
+"""Of a GPU's memory, for latents."""
+
+
+@dataclass(frozen=True)
+class LatentIndex:
+    """Which latents the texts of a split have: what is known of them without the vectors.
+
+    Attributes:
+        offsets: int64 [texts + 1]; text i owns the vectors offsets[i] to offsets[i + 1].
+        labels: int64 [texts], places in the list of label names; None for a corpus without labels.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], labels: Sequence[int] | None) -> "LatentIndex":
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        return cls(offsets, None if labels is None else np.array(labels, dtype=np.int64))
+
+    @classmethod
+    def load(cls, folder: Path, split: str) -> "LatentIndex":
+        """Read the files of `save`.
+
+        Raises:
+            InputError: `folder` has no latents of this split.
+        """
+        if not (folder / f"{split}_offsets.npy").exists():
+            raise InputError(f"{folder} holds no {split} latents; the stage encode_latents writes them")
+        labels = folder / f"{split}_labels.npy"
+        return cls(np.load(folder / f"{split}_offsets.npy"), np.load(labels) if labels.exists() else None)
+
+    def save(self, folder: Path, split: str) -> None:
+        np.save(folder / f"{split}_offsets.npy", self.offsets)
+        if self.labels is not None:
+            np.save(folder / f"{split}_labels.npy", self.labels)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Vectors of each text, [texts]."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+class LatentSource(Protocol):
+    """Where training takes its latents from: at hand (`LatentSet`), or encoded when they are asked for (`EncodedTexts`)."""
+
+    @property
+    def index(self) -> LatentIndex: ...
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Latents float32 [batch, length, latent_dim], zero where padded, and mask [batch, length] (True: real).
+
+        Args:
+            length: to pad to; None: the longest of these texts.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """The latents of one split: `vectors` float16 [all vectors, latent_dim], text after text."""
+
+    vectors: npt.NDArray[np.float16]
+    index: LatentIndex
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Floats], labels: Sequence[int] | None = None) -> "LatentSet":
+        """Join arrays [length, latent_dim] of any lengths; `labels` has one for each."""
+        return cls(np.concatenate(rows).astype(np.float16), LatentIndex.of([len(row) for row in rows], labels))
+
+    @classmethod
+    def load(cls, folder: Path, split: str) -> "LatentSet":
+        """Map the files of `save`, read-only: they may be links into a cache.
+
+        Raises:
+            InputError: `folder` has no latents of this split, or only their index.
+        """
+        index = LatentIndex.load(folder, split)
+        if not (folder / f"{split}.npy").exists():
+            raise InputError(f"{folder} holds no vectors of the {split} texts: encode_latents.train_latents = cached writes them")
+        return cls(np.load(folder / f"{split}.npy", mmap_mode="r"), index)
+
+    def save(self, folder: Path, split: str) -> None:
+        np.save(folder / f"{split}.npy", self.vectors)
+        self.index.save(folder, split)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Floats]:
+        return (self[text] for text in range(len(self)))
+
+    def __getitem__(self, text: int) -> Floats:
+        """Latents of one text, [length, latent_dim]."""
+        return self.vectors[self.index.offsets[text] : self.index.offsets[text + 1]].astype(np.float32)
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `LatentSource.batch` says."""
+        rows, mask = self.rows(texts, length)
+        padded = self.vectors[rows].astype(np.float32) * mask[:, :, None]
+        return torch.from_numpy(padded), torch.from_numpy(mask)
+
+    def rows(self, texts: npt.NDArray[np.int64], length: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Which rows of `vectors` make up a batch, [batch, length], any where padded, and the mask."""
+        starts, lengths = self.index.offsets[texts], self.index.lengths[texts]
+        positions = np.arange(length or lengths.max())
+        mask = positions < lengths[:, None]
+        return np.where(mask, starts[:, None] + positions, starts[:, None]), mask
+
+
+class LatentsOnDevice:
+    """The same latents, held by a GPU: a batch costs no copy of vectors."""
+
+    def __init__(self, latents: LatentSet, device: torch.device) -> None:
+        self.index = latents.index
+        self.latents = latents
+        self.vectors = torch.from_numpy(np.array(latents.vectors)).to(device)
+
+    def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `LatentSource.batch` says, on the device."""
+        rows, mask = (
+            torch.from_numpy(each).to(self.vectors.device, non_blocking=True) for each in self.latents.rows(texts, length)
+        )
+        return self.vectors[rows].float() * mask[:, :, None], mask
+
+
+def nearest_source(latents: LatentSet, device: torch.device) -> LatentSource:
+    """The latents on the device, if it is a GPU with room for them, else where they are."""
+    if device.type == "cuda" and latents.vectors.nbytes < SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]:
+        return LatentsOnDevice(latents, device)
+    return latents
+
+
+def index_labels(labels: Mapping[str, Sequence[str | None]]) -> tuple[list[str], dict[str, list[int] | None]]:
+    """The different labels of all splits, sorted, and the place in that list of each text's; a corpus without labels has neither.
+
+    Args:
+        labels: the label of each text, by split.
+
+    Raises:
+        InputError: some texts have a label and some have none.
+    """
+    names = sorted({label for each in labels.values() for label in each if label is not None})
+    if not names:
+        return [], dict.fromkeys(labels)
+    for split, each in labels.items():
+        if None in each:
+            raise InputError(
+                f"line {each.index(None) + 1} of {split}.jsonl has no label, which other texts have: label every text or none"
+            )
+    places: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return names, {split: [places[label] for label in each] for split, each in labels.items()}
+
+
+def draw_training_rows(train_texts: int, count: int, seed: int) -> list[int]:
+    """Which of the `train_texts` training texts each of `count` new texts takes its length and label from.
+
+    That of text i depends on (seed, i) only, so both follow the training histogram.
+    """
+    return [int(torch.randint(train_texts, (), generator=generator("cpu", seed, "length", i))) for i in range(count)]
+
+
+def gaussian_latents(statistics: LatentStatistics, lengths: Sequence[int], seed: int) -> list[Floats]:
+    """The control: what a diffusion that learned nothing would hand to the decoder.
+
+    Normal noise [length, latent_dim] for each length, with the mean and standard deviation of the training latents.
+    """
+    width = statistics.mean.shape[1]
+    noise = [torch.randn(length, width, generator=generator("cpu", seed, "control", i)) for i, length in enumerate(lengths)]
+    return [statistics.unnormalise(each).numpy() for each in noise]

@@ -1,0 +1,242 @@
+"""The autoencoder: a BART with a bottleneck between its encoder and its decoder; the bottleneck's vectors are the latents.
+
+Two layouts. `compressed`: learned queries read the encoder's states and leave num_latents vectors of latent_dim a text, as in
+LD4LG's second version (arXiv 2212.09462v3, section 3.1). `per_token`: one vector a token, as in its first version.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import atomic_path, read_json, write_json
+
+DESCRIPTION = "autoencoder.json"
+RECONSTRUCTION = "reconstruction.json"
+BOTTLENECK_WEIGHTS = "bottleneck.safetensors"
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """What the latents look like.
+
+    Attributes:
+        latent_layout: "compressed" or "per_token".
+        num_latents: vectors a text, K (compressed).
+        latent_dim: width of a vector, Z.
+        max_tokens: longer texts are truncated.
+        resampler_layers: blocks in which the queries read the encoder's states (compressed).
+        reconstruction_layers: self-attention blocks between the latents and the decoder.
+        frozen_states: the latents are the encoder's own states, with nothing learned between (per_token, pretrained).
+    """
+
+    latent_layout: str
+    num_latents: int
+    latent_dim: int
+    max_tokens: int
+    resampler_layers: int
+    reconstruction_layers: int
+    frozen_states: bool
+
+    @property
+    def max_length(self) -> int:
+        """Most vectors of a text."""
+        return self.length(self.max_tokens)
+
+    def length(self, tokens: int) -> int:
+        """Vectors of a text of so many tokens."""
+        return self.num_latents if self.latent_layout == "compressed" else tokens
+
+
+class Bottleneck(nn.Module):
+    """Encoder states [batch, tokens, d_model] -> latents [batch, vectors, latent_dim] -> memory of the decoder.
+
+    Every latent vector has mean 0 and norm sqrt(latent_dim), so that noise of a given level means the same everywhere.
+    """
+
+    def __init__(self, settings: LatentSettings, d_model: int, heads: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.compressed = settings.latent_layout == "compressed"
+        options: dict[str, Any] = {"nhead": heads, "dim_feedforward": 4 * d_model, "dropout": 0.0, "activation": F.gelu}
+        if self.compressed:
+            self.queries = nn.Parameter(torch.randn(settings.num_latents, d_model) * d_model**-0.5)
+            self.resampler = nn.ModuleList(
+                nn.TransformerDecoderLayer(d_model, **options, batch_first=True, norm_first=True)
+                for _ in range(settings.resampler_layers)
+            )
+        self.to_latent = nn.Linear(d_model, settings.latent_dim)
+        self.from_latent = nn.Linear(settings.latent_dim, d_model)
+        positions = settings.num_latents if self.compressed else settings.max_tokens
+        self.position = nn.Parameter(torch.randn(positions, d_model) * d_model**-0.5)
+        self.reconstruction = nn.ModuleList(
+            nn.TransformerEncoderLayer(d_model, **options, batch_first=True, norm_first=True)
+            for _ in range(settings.reconstruction_layers)
+        )
+
+    def compress(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents [batch, vectors, latent_dim] and their mask [batch, vectors] (True: real)."""
+        if self.compressed:
+            queries = self.queries.expand(len(states), -1, -1)
+            for block in self.resampler:
+                queries = block(queries, states, memory_key_padding_mask=~mask)
+            states, mask = queries, mask.new_ones(queries.shape[:2])
+        return normalise_vectors(self.to_latent(states)), mask
+
+    def expand(self, latents: Tensor, mask: Tensor) -> Tensor:
+        """Memory of the decoder, [batch, vectors, d_model]."""
+        memory: Tensor = self.from_latent(latents) + self.position[: latents.shape[1]]
+        for block in self.reconstruction:
+            memory = block(memory, src_key_padding_mask=None if self.compressed else ~mask)
+        return memory
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """All matrices but the queries and the positions."""
+        return [p for name, p in self.named_parameters() if p.ndim == 2 and name not in ("queries", "position")]
+
+
+def normalise_vectors(latents: Tensor) -> Tensor:
+    """Each vector with mean 0 and norm sqrt(its width)."""
+    return F.layer_norm(latents, latents.shape[-1:])
+
+
+class Autoencoder(nn.Module):
+    """BART, its tokenizer and the bottleneck, through the same code for a small BART and a pretrained one."""
+
+    def __init__(self, bart: BartForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, settings: LatentSettings) -> None:
+        super().__init__()
+        config: Any = bart.config  # declared optional, but every BART has these fields
+        if settings.frozen_states and settings.latent_dim != config.d_model:
+            raise InputError(
+                f"train_autoencoder.latent_dim = {settings.latent_dim}: per_token latents of a pretrained model are its "
+                f"encoder's states, so it must be the model's d_model, {config.d_model}"
+            )
+        if settings.max_tokens > config.max_position_embeddings:
+            raise InputError(
+                f"train_autoencoder.max_tokens = {settings.max_tokens} is more than the model's "
+                f"{config.max_position_embeddings} positions"
+            )
+        self.bart = bart
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.bottleneck = None if settings.frozen_states else Bottleneck(settings, config.d_model, config.encoder_attention_heads)
+
+    @property
+    def normalised(self) -> bool:
+        """Whether every latent vector has norm sqrt(latent_dim)."""
+        return self.bottleneck is not None
+
+    def encode(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Token ids and mask [batch, tokens] -> latents [batch, vectors, latent_dim] and mask [batch, vectors]."""
+        states = self.bart.model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return (states, mask) if self.bottleneck is None else self.bottleneck.compress(states, mask)
+
+    def memory(self, latents: Tensor, mask: Tensor) -> Tensor:
+        """What the decoder reads, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
+        return latents if self.bottleneck is None else self.bottleneck.expand(latents, mask)
+
+    def logits(self, latents: Tensor, mask: Tensor, decoder_ids: Tensor) -> Tensor:
+        """Scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens]."""
+        output: Tensor = self.bart(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask)),
+            attention_mask=mask,
+            decoder_input_ids=decoder_ids,
+            use_cache=False,
+        ).logits
+        return output
+
+    def freeze_bart(self) -> None:
+        """Leave only the bottleneck to be trained."""
+        self.bart.requires_grad_(False)
+
+    def learner(self) -> "Autoencoder | Bottleneck":
+        """The part that is trained: everything, or the bottleneck of a frozen BART."""
+        if self.bart.lm_head.weight.requires_grad:
+            return self
+        assert self.bottleneck is not None  # with nothing to train there is no training
+        return self.bottleneck
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The matrices of BART's layers and of the bottleneck."""
+        layers = [*self.bart.model.encoder.layers.parameters(), *self.bart.model.decoder.layers.parameters()]
+        return [p for p in layers if p.ndim == 2] + ([] if self.bottleneck is None else self.bottleneck.hidden_matrices())
+
+    def save(self, folder: Path, fingerprint: str, dataset_name: str, reconstruction: dict[str, Any]) -> None:
+        """Write the models, the tokenizer and the description to `folder`.
+
+        Args:
+            fingerprint: of the texts it was trained on.
+            reconstruction: how well it gives texts back.
+        """
+        with atomic_path(folder) as partial:
+            self.bart.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+            if self.bottleneck is not None:
+                save_file(self.bottleneck.state_dict(), partial / BOTTLENECK_WEIGHTS)
+            write_json(partial / RECONSTRUCTION, reconstruction)
+            write_json(
+                partial / DESCRIPTION,
+                {"dataset_name": dataset_name, "fingerprint": fingerprint, "latents": asdict(self.settings)},
+            )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Autoencoder":
+        """Read what `save` wrote, in evaluation mode.
+
+        Raises:
+            InputError: `folder` holds no autoencoder.
+        """
+        if not (folder / DESCRIPTION).exists():
+            raise InputError(f"{folder} holds no autoencoder ({DESCRIPTION} is missing); the stage train_autoencoder writes it")
+        settings = LatentSettings(**read_json(folder / DESCRIPTION)["latents"])
+        bart = BartForConditionalGeneration.from_pretrained(folder)
+        autoencoder = cls(bart, AutoTokenizer.from_pretrained(folder), settings)
+        if autoencoder.bottleneck is not None:
+            autoencoder.bottleneck.load_state_dict(load_file(folder / BOTTLENECK_WEIGHTS))
+        return autoencoder.eval()
+
+
+def require_same_corpus(folder: Path, fingerprint: str) -> None:
+    """Check that the autoencoder in `folder` was trained on the texts of this fingerprint.
+
+    Raises:
+        InputError: it was trained on others.
+    """
+    description = read_json(folder / DESCRIPTION)
+    if description["fingerprint"] != fingerprint:
+        raise InputError(
+            f"{folder} was trained on other texts ({description['dataset_name']}, fingerprint {description['fingerprint'][:12]}) "
+            f"than those prepared here (fingerprint {fingerprint[:12]}); run the stage train_autoencoder again"
+        )
+
+
+def small_bart(
+    tokenizer: PreTrainedTokenizerBase, d_model: int, layers: int, heads: int, max_tokens: int
+) -> BartForConditionalGeneration:
+    """An untrained BART for the vocabulary of `tokenizer`, without dropout: its decoder's inputs are dropped instead."""
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=max_tokens + 2,
+        d_model=d_model,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=4 * d_model,
+        decoder_ffn_dim=4 * d_model,
+        dropout=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.bos_token_id,
+        forced_eos_token_id=None,
+        init_std=d_model**-0.5,  # BART's own 0.02 is for its width of 768 and more
+    )
+    return BartForConditionalGeneration(config)

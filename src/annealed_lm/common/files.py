@@ -1,0 +1,108 @@
+"""Reading and writing files. Every write is atomic: beside the target, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from annealed_lm.common.errors import InputError, disk_errors_name
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write a file or a folder to; it takes the target's place only if nothing failed.
+
+    Raises:
+        OSError: the disk is full or refuses in another way; it names `target`, which is as it was, and nothing is left beside it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with disk_errors_name(target, partial):
+            yield partial
+            if partial.is_dir() and target.is_dir():
+                shutil.rmtree(target)  # a folder cannot be renamed over one that holds files
+            partial.replace(target)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as indented JSON, keys in the order given."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
+        return [json.loads(line) for line in file]
+
+
+def read_texts(path: Path) -> list[str]:
+    """The `text` of each row of a .jsonl file."""
+    return [row["text"] for row in read_jsonl(path)]
+
+
+def read_labels(path: Path) -> list[str | None]:
+    """The `label` of each row of a .jsonl file; None where a row has none."""
+    return [row.get("label") for row in read_jsonl(path)]
+
+
+def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as tab-separated values under a header, floats with six significant digits.
+
+    Raises:
+        ValueError: `rows` is empty.
+    """
+    if not rows:
+        raise ValueError(f"no rows for {path}")
+    cells = [list(rows[0])] + [
+        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
+    ]
+    with atomic_path(path) as partial:
+        partial.write_text("".join("\t".join(line) + "\n" for line in cells), encoding="utf-8")
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_sha256(path: Path, expected: str) -> None:
+    """Check a file against its published digest.
+
+    Raises:
+        InputError: the file is not the published one.
+    """
+    found = file_sha256(path)
+    if found != expected:
+        raise InputError(
+            f"{path} has sha256 {found}, not {expected}: it is damaged or another release; remove it and fetch it again"
+        )

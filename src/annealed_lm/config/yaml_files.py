@@ -1,0 +1,78 @@
+"""YAML files, read as DVC reads them (YAML 1.2: 1e-5 is a number, no is a string)."""
+
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from annealed_lm.common.errors import InputError
+
+
+def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
+    """What a file holds.
+
+    Args:
+        hint: what to say beside that a file is not there.
+        yaml: a reader that keeps more than the values; None: plain values.
+
+    Raises:
+        InputError: it is absent, or not YAML.
+    """
+    try:
+        return (yaml or YAML(typ="safe", pure=True)).load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is not there{hint}") from error
+    except YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def read_mapping(path: Path, hint: str = "; this runs from the project's root", yaml: YAML | None = None) -> Any:
+    """`read_yaml` of a file of keys and values.
+
+    Raises:
+        InputError: also where it holds something else.
+    """
+    values = read_yaml(path, hint, yaml)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} does not hold keys and values")
+    return values
+
+
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """The value, or section, at a dotted key."""
+    found: Any = values
+    for name in key.split("."):
+        found = found[name]
+    return found
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by dotted key: those of a section after its name and a dot."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
+
+
+def merge_preset(values: MutableMapping[str, Any], preset: Mapping[str, Any], section: str = "") -> None:
+    """Put the values of `preset` in place of those of `values`; every other key stays as it is.
+
+    Raises:
+        InputError: a key that `values` does not have, or a section where a value belongs or the other way round.
+    """
+    for key, value in preset.items():
+        name = f"{section}{key}"
+        if key not in values:
+            raise InputError(f"the preset sets {name}, which params.yaml does not have")
+        if isinstance(values[key], Mapping) != isinstance(value, Mapping):
+            raise InputError(f"{name} is a {kind(values[key])} in params.yaml and a {kind(value)} in the preset")
+        if isinstance(value, Mapping):
+            merge_preset(values[key], value, f"{name}.")
+        else:
+            values[key] = value
+
+
+def kind(value: object) -> str:
+    return "section" if isinstance(value, Mapping) else "value"

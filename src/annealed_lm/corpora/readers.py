@@ -1,0 +1,272 @@
+"""The files of each corpus: which are needed, where published ones come from, and how texts are read out of them."""
+
+import csv
+import hashlib
+import html
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from annealed_lm.common.errors import InputError
+
+
+class LabelledText(NamedTuple):
+    """A text and the name of its class; every text of a corpus has a label, or none has."""
+
+    text: str
+    label: str | None
+
+
+Splits = dict[str, list[LabelledText]]
+"""Texts by split: train, and valid and test as far as they have files; the others are held out of train afterwards."""
+
+ROC_VALID_LINES = 1000
+"""So many lines of ROCStories' valid.json are for validation, the rest is the test split."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A file as its authors published it."""
+
+    address: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """What a corpus is read from.
+
+    Attributes:
+        required: the file names that each kind of split (official, random) needs; official needs those of random at least.
+        read: (folder of the files, kind of split) -> texts.
+        releases: the files that can be fetched, by name.
+    """
+
+    required: Mapping[str, tuple[str, ...]]
+    read: Callable[[Path, str], Splits]
+    releases: Mapping[str, Release] = field(default_factory=dict)
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: naming the first line that is not UTF-8.
+    """
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} line {line} is not UTF-8: save the file in that encoding") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file.
+
+    Raises:
+        InputError: naming the first line that is not UTF-8.
+    """
+    # Not splitlines(): that also breaks at rare separators, which are the cleaning's business.
+    lines = read_utf8(path).replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def unlabelled(texts: Iterable[str]) -> list[LabelledText]:
+    return [LabelledText(text, None) for text in texts]
+
+
+def read_nothing(folder: Path, split: str) -> Splits:
+    """The embedded corpus has no files."""
+    return {}
+
+
+def read_text(folder: Path, split: str) -> Splits:
+    """One text a line; there is no official split."""
+    return {"train": unlabelled(read_lines(folder / "texts.txt"))}
+
+
+def read_json_lines(path: Path) -> list[str]:
+    """Texts of a file that holds one JSON list of one string a line; a blank line is an empty text.
+
+    Raises:
+        InputError: naming the first line that is anything else.
+    """
+    texts = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            texts.append("")
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        match value:
+            case [str() as text]:
+                texts.append(text)
+            case _:
+                raise InputError(f'{path} line {number} is not a JSON list of one string, such as ["Ann went home."]')
+    return texts
+
+
+def read_roc(folder: Path, split: str) -> Splits:
+    """ROCStories (Mostafazadeh et al. 2016, arXiv 1604.01696) as text diffusion repositories lay it out."""
+    train = unlabelled(read_json_lines(folder / "train.json"))
+    if split == "random":
+        return {"train": train}
+    held_out = unlabelled(read_json_lines(folder / "valid.json"))
+    return {"train": train, "valid": held_out[:ROC_VALID_LINES], "test": held_out[ROC_VALID_LINES:]}
+
+
+E2E_ARCHIVE = "e2e-dataset.zip"
+E2E_RELEASE = Release(
+    address="https://github.com/tuetschek/e2e-dataset/releases/download/v1.0.0/e2e-dataset.zip",
+    sha256="1261064c01907af27e8cc39e0a29a81541f6ab69208c1cbfc1be95afbb49dfac",
+)
+E2E_MEMBERS = {
+    "train": ("e2e-dataset/trainset.csv", "530eb457155d788912309689cab6f36d"),
+    "valid": ("e2e-dataset/devset.csv", "41ab9e06dd4e08ce2a3408f5f652e921"),
+    "test": ("e2e-dataset/testset_w_refs.csv", "630c2ad9466add8074d62735fe1c193a"),
+}
+"""Split -> member of the archive and its md5."""
+
+
+def read_e2e(folder: Path, split: str, members: Mapping[str, tuple[str, str]]) -> Splits:
+    """The reference texts of the E2E NLG release 1.0.0 (Novikova et al. 2017, arXiv 1706.09254, CC BY-SA 4.0).
+
+    Raises:
+        InputError: the archive is damaged, or its members are not the published ones.
+    """
+    archive = folder / E2E_ARCHIVE
+    texts = {}
+    for name in ["train"] if split == "random" else members:
+        member, md5 = members[name]
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                data = opened.read(member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+            raise InputError(f"{archive} is no whole E2E archive ({error}): remove it and fetch it again") from error
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            raise InputError(f"{archive}: {member} is not the published file (md5 {md5}): remove the archive and fetch it again")
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        texts[name] = unlabelled(row["ref"] for row in rows)
+    return texts
+
+
+def require_columns(columns: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Raise an InputError unless a row has a column for each name."""
+    if len(columns) != len(names):
+        raise InputError(f"{where} has {len(columns)} columns, not the {len(names)} columns {', '.join(names)}")
+
+
+def label_name(value: str, labels: Mapping[str, str], where: str) -> str:
+    """The label that `value` stands for; an InputError if it stands for none."""
+    if value not in labels:
+        allowed = ", ".join(f"{known} ({name})" for known, name in labels.items())
+        raise InputError(f"{where} has the label {value[:40]!r}: allowed are {allowed}")
+    return labels[value]
+
+
+SST2_FILES = {"train": "train.tsv", "test": "dev.tsv"}
+SST2_COLUMNS = ("sentence", "label")
+SST2_LABELS = {"0": "negative", "1": "positive"}
+
+
+def read_sst2_file(path: Path) -> list[LabelledText]:
+    """The rows of a tab-separated file under the header sentence, label.
+
+    Raises:
+        InputError: naming the first line that is not such a row.
+    """
+    header, *lines = read_lines(path) or [""]
+    if header.split("\t") != list(SST2_COLUMNS):
+        raise InputError(f"{path} line 1 is not the header of GLUE's SST-2 files: {', '.join(SST2_COLUMNS)}, separated by a tab")
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        where = f"{path} line {number}"
+        columns = line.split("\t")
+        require_columns(columns, SST2_COLUMNS, where)
+        rows.append(LabelledText(columns[0], label_name(columns[1], SST2_LABELS, where)))
+    return rows
+
+
+def read_sst2(folder: Path, split: str) -> Splits:
+    """SST-2 (Socher et al. 2013) in GLUE's layout (Wang et al. 2018, arXiv 1804.07461), tokenised as it comes.
+
+    GLUE keeps the labels of its test.tsv to itself, so the official test split is dev.tsv.
+    """
+    names = ["train"] if split == "random" else list(SST2_FILES)
+    return {name: read_sst2_file(folder / SST2_FILES[name]) for name in names}
+
+
+AG_NEWS_FILES = {"train": "train.csv", "test": "test.csv"}
+AG_NEWS_COLUMNS = ("class index", "title", "description")
+AG_NEWS_LABELS = {"1": "World", "2": "Sports", "3": "Business", "4": "Sci/Tech"}
+DAMAGED_ENTITY = re.compile(r"(?:&|(?:^|[ ])(?=(?:#\d+|quot|amp|lt|gt|nbsp);))(#?\w+);")
+"""An HTML entity, with its & or with a space (nothing, where a text begins) in the place of it."""
+
+
+def without_escapes(text: str) -> str:
+    r"""Undo what the AG News files do to dollar signs (\$55bn), line breaks (a\barrel) and entities (Google #39;s, &lt;b&gt;)."""
+    unescaped = text.replace("\\$", "$").replace("\\", "\n")
+    return DAMAGED_ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), unescaped)
+
+
+def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where each row of a CSV file begins, for messages, and its columns.
+
+    Raises:
+        InputError: naming the line where the first row begins that is not CSV, or that is not UTF-8.
+    """
+    rows = csv.reader(io.StringIO(read_utf8(path), newline=""), strict=True)
+    while True:
+        where = f"{path} line {rows.line_num + 1}"
+        try:
+            columns = next(rows, None)
+        except csv.Error as error:
+            raise InputError(f"{where} begins a row that is not CSV ({error}): its quotes must be doubled and closed") from error
+        if columns is None:
+            return
+        yield where, columns
+
+
+def read_ag_news_file(path: Path) -> list[LabelledText]:
+    """The rows of a CSV file of class index, title and description without a header.
+
+    Raises:
+        InputError: naming the first line that is not such a row.
+    """
+    rows = []
+    for where, columns in read_csv(path):
+        require_columns(columns, AG_NEWS_COLUMNS, where)
+        index, _, description = columns
+        rows.append(LabelledText(without_escapes(description), label_name(index, AG_NEWS_LABELS, where)))
+    return rows
+
+
+def read_ag_news(folder: Path, split: str) -> Splits:
+    """AG News in the layout of Zhang et al. 2015 (arXiv 1509.01626); a text is the description (as in LD4LG)."""
+    names = ["train"] if split == "random" else list(AG_NEWS_FILES)
+    return {name: read_ag_news_file(folder / AG_NEWS_FILES[name]) for name in names}
+
+
+CORPUS_FILES: dict[str, CorpusFiles] = {
+    "restaurants": CorpusFiles(required={"official": (), "random": ()}, read=read_nothing),
+    "e2e": CorpusFiles(
+        required={"official": (E2E_ARCHIVE,), "random": (E2E_ARCHIVE,)},
+        read=partial(read_e2e, members=E2E_MEMBERS),
+        releases={E2E_ARCHIVE: E2E_RELEASE},
+    ),
+    "roc": CorpusFiles(required={"official": ("train.json", "valid.json"), "random": ("train.json",)}, read=read_roc),
+    "sst2": CorpusFiles(required={"official": ("train.tsv", "dev.tsv"), "random": ("train.tsv",)}, read=read_sst2),
+    "ag_news": CorpusFiles(required={"official": ("train.csv", "test.csv"), "random": ("train.csv",)}, read=read_ag_news),
+    "text": CorpusFiles(required={"official": ("texts.txt",), "random": ("texts.txt",)}, read=read_text),
+}
+"""By dataset_name. To add a corpus, write its reader here and enter it; fetching and preparing find it."""

@@ -1,0 +1,60 @@
+"""A trained diffusion on disk: the averaged weights and all that is needed to sample from them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import atomic_path, read_json, write_json
+from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
+from annealed_lm.diffusion.process import GaussianDiffusion
+
+DESCRIPTION = "diffusion.json"
+WEIGHTS = "denoiser.safetensors"
+
+
+@dataclass(frozen=True)
+class ProcessSettings:
+    """The arguments of `GaussianDiffusion`, and whether it works on normalised latents."""
+
+    noise_schedule: str
+    timesteps: int
+    tan_d: float
+    objective: str
+    loss_type: str
+    normalize_latent: bool
+
+    def process(self, device: torch.device | str) -> GaussianDiffusion:
+        return GaussianDiffusion(self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device)
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """Network and process; `labels` are the names of the network's classes, none if it is unconditional."""
+
+    denoiser: DenoisingTransformer
+    process: ProcessSettings
+    labels: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        with atomic_path(folder) as partial:
+            partial.mkdir()
+            save_file({name: weight.contiguous() for name, weight in self.denoiser.state_dict().items()}, partial / WEIGHTS)
+            settings = {"denoiser": asdict(self.denoiser.settings), "process": asdict(self.process)}
+            write_json(partial / DESCRIPTION, settings | {"labels": list(self.labels)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "DiffusionModel":
+        """Read what `save` wrote, in evaluation mode.
+
+        Raises:
+            InputError: `folder` holds no diffusion model.
+        """
+        if not (folder / DESCRIPTION).exists():
+            raise InputError(f"{folder} holds no diffusion model ({DESCRIPTION} is missing); the stage train_diffusion writes it")
+        description = read_json(folder / DESCRIPTION)
+        denoiser = DenoisingTransformer(DenoiserSettings(**description["denoiser"]))
+        denoiser.load_state_dict(load_file(folder / WEIGHTS))
+        return cls(denoiser.eval(), ProcessSettings(**description["process"]), tuple(description["labels"]))

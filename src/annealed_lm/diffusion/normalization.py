@@ -1,0 +1,72 @@
+"""Normalisation of latents: each dimension brought to mean 0 and standard deviation 1 over the training set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+SMALLEST_STD = 1e-6
+"""A dimension that hardly varies is not blown up."""
+
+
+STATISTICS_CHUNK = 256
+"""Texts whose latents are added up at once."""
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation over the whole training set.
+
+    Attributes:
+        mean, std: float32 [positions, latent_dim], with positions = num_latents for compressed latents, whose vectors each have
+            a role of their own, and 1 for latents per token.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, rows: Iterable[npt.NDArray[np.float32]], per_position: bool) -> "LatentStatistics":
+        """Statistics of arrays [length, latent_dim], taken one at a time; `per_position` needs arrays of one length.
+
+        They are of the values in half precision, as latents are stored.
+        """
+        count, total, squares = 0, 0.0, 0.0
+        remaining = iter(rows)
+        while some := list(islice(remaining, STATISTICS_CHUNK)):
+            values = np.stack(some) if per_position else np.concatenate(some)[:, None]
+            values = values.astype(np.float16).astype(np.float64)
+            count += len(values)
+            total, squares = total + values.sum(0), squares + (values**2).sum(0)
+        mean = total / count
+        variance = np.maximum(squares / count - mean**2, SMALLEST_STD**2)
+        return cls(torch.tensor(mean, dtype=torch.float32), torch.tensor(np.sqrt(variance), dtype=torch.float32))
+
+    @classmethod
+    def identity(cls, latent_dim: int) -> "LatentStatistics":
+        """Statistics that change nothing."""
+        return cls(torch.zeros(1, latent_dim), torch.ones(1, latent_dim))
+
+    @classmethod
+    def load(cls, folder: Path) -> "LatentStatistics":
+        return cls(torch.from_numpy(np.load(folder / "mean.npy")), torch.from_numpy(np.load(folder / "std.npy")))
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "mean.npy", self.mean.numpy())
+        np.save(folder / "std.npy", self.std.numpy())
+
+    def to(self, device: torch.device) -> "LatentStatistics":
+        return LatentStatistics(self.mean.to(device), self.std.to(device))
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """[..., length, latent_dim] -> the same, each dimension of mean 0 and standard deviation 1 over the training set."""
+        return (latents - self.mean.to(latents.device)) / self.std.to(latents.device)
+
+    def unnormalise(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return latents * self.std.to(latents.device) + self.mean.to(latents.device)

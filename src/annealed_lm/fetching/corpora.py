@@ -1,0 +1,80 @@
+"""Bring the files of a corpus, from the user's folder or from where they are published, and check them."""
+
+import hashlib
+import http.client
+import shutil
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import atomic_path, file_sha256, require_sha256, write_json
+from annealed_lm.common.model_description import SOURCE
+from annealed_lm.corpora.readers import CORPUS_FILES, Release
+
+TIMEOUT = 20
+"""Seconds that a server may stay silent."""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below `folder`, by its path in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+
+
+def download(release: Release, target: Path, place: Path) -> None:
+    """Fetch a published file to `target`; `place` is where a user without network can put it instead.
+
+    Raises:
+        InputError: it cannot be reached, or it is not the published one.
+    """
+    try:
+        with urllib.request.urlopen(release.address, timeout=TIMEOUT) as response:
+            data = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(f"{release.address} cannot be fetched ({error}): put that file at {place}") from error
+    if hashlib.sha256(data).hexdigest() != release.sha256:
+        raise InputError(f"{release.address} sent something else than the published file: put that file at {place}")
+    target.write_bytes(data)
+
+
+def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -> None:
+    """Copy the files of a corpus to `target`, from the first raw folder that has them, or else from where they are published.
+
+    Files that only the official split needs come along where they are.
+    """
+    corpus = CORPUS_FILES[dataset_name]
+    # DVC watches the first folder only: from another one a file is taken only if its sha256 is known; it cannot change unseen.
+    pinned = set(corpus.required["random"]) <= set(corpus.releases)
+    for folder in (raw / dataset_name for raw in (raw_folders if pinned else raw_folders[:1])):
+        for split in ("official", "random"):
+            names = corpus.required[split]
+            if all((folder / name).is_file() for name in names):
+                for name in corpus.releases:
+                    require_sha256(folder / name, corpus.releases[name].sha256)
+                corpus.read(folder, split)  # an unreadable file is named here by the path at which it has to be mended
+                for name in names:
+                    shutil.copyfile(folder / name, target / name)
+                return
+    for name in corpus.required["random"]:
+        place = raw_folders[-1] / dataset_name / name
+        if name not in corpus.releases:
+            raise InputError(
+                f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there "
+                f"(for queued experiments and other clones, also: dvc add {place})"
+            )
+        download(corpus.releases[name], target / name, place)
+
+
+def fetch_corpus(dataset_name: str, raw_folders: Sequence[Path], target: Path) -> None:
+    """Write the files of a corpus and source.json, their sha256, to the folder `target`.
+
+    Files are taken from <raw folder>/<dataset_name>/; published ones that are in none are downloaded.
+
+    Raises:
+        InputError: a file is missing, cannot be downloaded, is not the published one, or cannot be read.
+    """
+    with atomic_path(target) as partial:
+        partial.mkdir()
+        gather_files(dataset_name, raw_folders, partial)
+        write_json(partial / SOURCE, {"dataset_name": dataset_name, "files": digests(partial)})

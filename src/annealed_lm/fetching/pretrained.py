@@ -1,0 +1,276 @@
+"""Bring pretrained models, from the hub or from local folders, and check that they are whole and what was asked for."""
+
+import hashlib
+import re
+import shutil
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Protocol
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HFValidationError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    XetDownloadError,
+)
+from huggingface_hub.errors import HTTPError as HubConnectionError  # type: ignore[attr-defined]  # of the library's HTTP client
+from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from annealed_lm.common.errors import DISK_ERRORS, InputError
+from annealed_lm.common.files import atomic_path, file_sha256, read_json, write_json
+from annealed_lm.common.model_description import SOURCE
+from annealed_lm.fetching.corpora import TIMEOUT, digests
+
+CONFIG, MODULES = "config.json", "modules.json"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
+SENTENCEPIECE = ".model"
+WEIGHTS = (
+    re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?"),
+    re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?"),
+)
+"""Names of weights, the format that is preferred first; an index names the parts of divided ones."""
+INDEX = ".index.json"
+
+
+class ModelChoice(NamedTuple):
+    """A model as params.yaml names it. Its kind is a key of `KINDS`."""
+
+    kind: str
+    name: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return f"{self.kind}_name = {self.name}"
+
+
+class Origin(Protocol):
+    """Where a model comes from: the paths of its files, and a way to bring some of them to the folder `target`."""
+
+    paths: list[str]
+
+    def bring(self, paths: Sequence[str], target: Path) -> None: ...
+
+
+class LocalOrigin:
+    """A local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+    def bring(self, paths: Sequence[str], target: Path) -> None:
+        """Copy, links resolved."""
+        for path in paths:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folder / path, target / path)
+
+
+def git_blob_id(path: Path) -> str:
+    """What git, and so the hub, calls the content of a small file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@contextmanager
+def hub_errors(choice: ModelChoice) -> Iterator[None]:
+    """Say in one sentence what went wrong at the hub; a full disk stays what it is."""
+    remedy = f"give a local folder as {choice.kind}_name"
+    try:
+        yield
+    except RevisionNotFoundError as error:
+        raise InputError(f"{choice} has no revision {choice.revision} on the hub: give an existing commit") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise InputError(f"{choice} is no folder and no model that the hub shows: check the spelling") from error
+    except RemoteEntryNotFoundError as error:
+        cause = str(error).strip().rpartition("\n")[2]
+        raise InputError(f"{choice} lacks a file that the hub lists ({cause}): name another revision, or {remedy}") from error
+    except (HubConnectionError, XetDownloadError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
+        cause = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise InputError(
+            f"{choice} cannot be downloaded ({cause}): run this stage where there is a network, or {remedy}"
+        ) from error
+
+
+class HubOrigin:
+    """A model of the hub at a revision (40 hex digits)."""
+
+    def __init__(self, choice: ModelChoice) -> None:
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        self.choice = choice
+        with hub_errors(choice):
+            # This request comes first since it alone is not repeated for half a minute where there is no network.
+            stated = HfApi().model_info(choice.name, revision=choice.revision, files_metadata=True, timeout=TIMEOUT)
+        self.listed = {file.rfilename: file for file in stated.siblings or []}
+        self.paths = list(self.listed)
+
+    def bring(self, paths: Sequence[str], target: Path) -> None:
+        """Download, and compare what came with what the hub states of it."""
+        with hub_errors(self.choice):
+            snapshot_download(self.choice.name, revision=self.choice.revision, local_dir=target, allow_patterns=list(paths))
+            for path in paths:
+                self.require_stated(target / path, self.listed[path])
+        shutil.rmtree(target / ".cache", ignore_errors=True)  # time stamps and locks
+
+    def require_stated(self, path: Path, file: RepoSibling) -> None:
+        if not file.lfs and not file.blob_id:
+            raise InputError(
+                f"{self.choice}: the hub states no digest of {file.rfilename} that it could be checked against; "
+                f"give a local folder as {self.choice.kind}_name"
+            )
+        stated = f"sha256 {file.lfs.sha256}" if file.lfs else f"git blob {file.blob_id}"
+        found = f"sha256 {file_sha256(path)}" if file.lfs else f"git blob {git_blob_id(path)}"
+        if found != stated:
+            raise InputError(
+                f"{self.choice} came with another {file.rfilename} ({found}) than the hub states ({stated}): "
+                f"run this stage again, or give a local folder as {self.choice.kind}_name"
+            )
+
+
+def find_model(choice: ModelChoice, roots: Sequence[Path]) -> Origin:
+    """The local folder of that name, absolute or below one of `roots`, or else the model of that name on the hub.
+
+    Raises:
+        InputError: there is neither.
+    """
+    kind, name, revision = choice
+    folders = [root / Path(name).expanduser() for root in roots]
+    local = next((folder for folder in folders if folder.is_dir()), None)
+    if local is not None and revision is not None:
+        raise InputError(f"{choice} is a local folder, which has no revision: set {kind}_revision to null")
+    if local is not None:
+        return LocalOrigin(local)
+    if revision is None:
+        raise InputError(f"{choice} is no local folder; a name on the hub needs {kind}_revision, 40 hex digits")
+    return HubOrigin(choice)
+
+
+def read_config(choice: ModelChoice, folder: Path) -> tuple[str, list[str]]:
+    """Type and architectures of a model, as transformers saves them."""
+    try:
+        config = read_json(folder / CONFIG)
+        return str(config["model_type"]), list(config.get("architectures") or [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{choice} has no {CONFIG} with a model_type: it is no saved model") from error
+
+
+def autoencoder_folders(choice: ModelChoice, folder: Path) -> list[str]:
+    model_type, _ = read_config(choice, folder)
+    if model_type != "bart":
+        raise InputError(f"{choice} is a model of type {model_type}: only bart can be used")
+    return [""]
+
+
+def language_model_folders(choice: ModelChoice, folder: Path) -> list[str]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # brings torch: only where it is asked
+
+    model_type, architectures = read_config(choice, folder)
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    # Of some types, as bart and bert, there is a causal variant, but what is published is another one.
+    if causal is None or causal not in (architectures or [causal]):
+        found = architectures[0] if architectures else f"model of type {model_type}"
+        raise InputError(f"{choice} is a {found}: only causal language models, such as gpt2-large, can be used")
+    return [""]
+
+
+def feature_model_folders(choice: ModelChoice, folder: Path) -> list[str]:
+    try:
+        modules = {module["path"]: str(module["type"]) for module in read_json(folder / MODULES)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{choice} has no {MODULES} that names its modules: it is no sentence-transformers model") from error
+    for name in modules.values():
+        if not name.startswith("sentence_transformers."):
+            raise InputError(f"{choice} has the module {name}: only those of sentence-transformers can be used")
+    return ["", *modules]
+
+
+KINDS = {
+    "autoencoder": autoencoder_folders,
+    "language_model": language_model_folders,
+    "feature_model": feature_model_folders,
+}
+"""By kind: a function that checks the settings in a folder, and tells which folders in it hold the model's files ("": itself).
+
+Each raises:
+    InputError: the settings are missing, or those of another kind of model.
+"""
+
+
+def weight_files(names: Iterable[str]) -> list[str]:
+    """Of the files of one folder the weights: as safetensors if there are any."""
+    found = [[name for name in names if pattern.fullmatch(name)] for pattern in WEIGHTS]
+    return next(filter(None, found), [])
+
+
+def model_files(paths: Iterable[str], folders: Collection[str] = ("",)) -> list[str]:
+    """Of the files of a model those in `folders` that are needed: settings, tokenizer, and weights in one format."""
+    needed = []
+    for folder in dict.fromkeys(map(PurePosixPath, folders)):
+        names = sorted(path.name for path in map(PurePosixPath, paths) if path.parent == folder)
+        settings = [name for name in names if name.endswith((".json", ".txt", SENTENCEPIECE)) and not name.endswith(INDEX)]
+        needed += [str(folder / name) for name in [*settings, *weight_files(names)]]
+    return needed
+
+
+def require_parts(choice: ModelChoice, files: Sequence[str]) -> None:
+    """Check that weights and a tokenizer are among the files of a model.
+
+    Raises:
+        InputError: they are not.
+    """
+    names = [PurePosixPath(file).name for file in files]
+    if not any(weight_files([name]) for name in names):
+        raise InputError(f"{choice} has no weights (model.safetensors or pytorch_model.bin)")
+    if not any(name in TOKENIZER_FILES or name.endswith(SENTENCEPIECE) for name in names):
+        raise InputError(f"{choice} has no tokenizer (tokenizer.json, or a vocabulary)")
+
+
+def require_weight_parts(choice: ModelChoice, folder: Path) -> None:
+    """Check that all parts of weights that an index divides are there.
+
+    Raises:
+        InputError: one is not.
+    """
+    for index in folder.rglob(f"*{INDEX}"):
+        for part in sorted(set(read_json(index)["weight_map"].values())):
+            if not (index.parent / part).is_file():
+                raise InputError(f"{choice} lacks {part}, a part of its weights that {index.name} names")
+
+
+def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Sequence[Path], target: Path) -> None:
+    """Write each pretrained model to `target`/<kind> and what they are to `target`/source.json; no name, no model.
+
+    All or nothing: if one cannot be had, nothing is written.
+
+    Args:
+        models: by kind, a key of `KINDS`, its name and revision: a local folder, absolute or below one of `roots`, without a
+            revision; or a name on the hub with one.
+
+    Raises:
+        InputError: a model is not there, cannot be downloaded, is another than the hub states, of another kind, or not whole.
+    """
+    chosen = {kind: None if name is None else ModelChoice(kind, name, revision) for kind, (name, revision) in models.items()}
+    sources: dict[str, Any] = dict.fromkeys(models)
+    with atomic_path(target) as partial:
+        partial.mkdir()
+        found = []
+        for kind, choice in chosen.items():
+            if choice is not None:
+                origin, folder = find_model(choice, roots), partial / kind
+                folder.mkdir()
+                origin.bring([path for path in (CONFIG, MODULES) if path in origin.paths], folder)
+                files = model_files(origin.paths, KINDS[kind](choice, folder))
+                require_parts(choice, files)
+                found.append((choice, origin, files, folder))
+        for choice, origin, files, folder in found:  # not before every model has proved to be the right one: weights are large
+            origin.bring(files, folder)
+            require_weight_parts(choice, folder)
+            sources[choice.kind] = {"name": choice.name, "revision": choice.revision, "files": digests(folder)}
+        write_json(partial / SOURCE, sources)

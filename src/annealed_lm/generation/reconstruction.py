@@ -1,0 +1,60 @@
+"""How well the autoencoder gives texts back, clean and from noisy latents, and what its decoder writes from noise alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from annealed_lm.autoencoder.encoding import encode_ids
+from annealed_lm.autoencoder.latents import Floats, gaussian_latents
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+
+NOISE_LEVELS = (0.0, 0.3, 0.5, 0.7)
+TEXTS = 500
+BATCH_SIZE = 250
+SHOWN_TEXTS = 10
+PLAIN_GREEDY = DecodingSettings(num_beams=1, top_p=1.0, min_length=0, no_repeat_ngram_size=0, repetition_penalty=1.0)
+
+
+def noisy(latents: Floats, statistics: LatentStatistics, level: float, random: torch.Generator) -> Floats:
+    """sqrt(1 - level^2) z + level eps on normalised latents z: level 1 leaves nothing of the text."""
+    z = statistics.normalise(torch.from_numpy(latents))
+    z = (1 - level**2) ** 0.5 * z + level * torch.randn(z.shape, generator=random)
+    return statistics.unnormalise(z).numpy()
+
+
+def share_in_place(expected: Sequence[int], found: Sequence[int]) -> float:
+    """Share of the expected tokens that stand at their place."""
+    return sum(a == b for a, b in zip(expected, found, strict=False)) / len(expected)
+
+
+def reconstruction_report(autoencoder: Autoencoder, texts: Sequence[str], seed: int) -> dict[str, Any]:
+    """Greedy reconstruction of the first `TEXTS` texts.
+
+    Returns:
+        For each noise level, by its name ("noise_0.5"), `exact`, the share of texts given back to the letter (those that the
+        tokenizer cannot represent or truncates count as failures), and `token`, the mean share of tokens in their place; and
+        `pure_noise_texts`, the first texts that the decoder writes from Gaussian latents, its own language model.
+    """
+    texts = list(texts[:TEXTS])
+    max_tokens = autoencoder.settings.max_tokens
+    ids = tokenize(autoencoder.tokenizer, texts, max_tokens)
+    latents = encode_ids(autoencoder, ids, BATCH_SIZE)
+    per_position = autoencoder.settings.latent_layout == "compressed"
+    statistics = LatentStatistics.of(latents, per_position)
+    random = torch.Generator().manual_seed(seed)
+    report: dict[str, Any] = {}
+    for level in NOISE_LEVELS:
+        decoded = decode_latents(
+            autoencoder, [noisy(each, statistics, level, random) for each in latents], "greedy", PLAIN_GREEDY, seed, BATCH_SIZE
+        )
+        decoded_ids = tokenize(autoencoder.tokenizer, decoded, max_tokens)
+        report[f"noise_{level}"] = {
+            "exact": sum(a == b for a, b in zip(texts, decoded, strict=True)) / len(texts),
+            "token": sum(map(share_in_place, ids, decoded_ids)) / len(texts),
+        }
+    noise = gaussian_latents(statistics, [len(each) for each in latents[:SHOWN_TEXTS]], seed)
+    return report | {"pure_noise_texts": decode_latents(autoencoder, noise, "greedy", PLAIN_GREEDY, seed, BATCH_SIZE)}

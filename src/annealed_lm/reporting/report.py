@@ -1,0 +1,99 @@
+"""What the report is made of: the T schedules side by side, and the scores that a person looks at first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from annealed_lm.annealing.settings import ScheduleSettings
+from annealed_lm.annealing.timesteps import SAMPLERS, drawn_range, make_timestep_sampler
+from annealed_lm.reporting.tables import Columns, markdown_table, transposed
+
+SHOWN_STEPS = 300
+"""So many points show the shape of a T schedule, however long the training."""
+SHOWN_METRICS = (
+    "grammatical",
+    "has_label",
+    "perplexity",
+    "mauve_train",
+    "mauve_valid",
+    "mauve_test",
+    "mauve_lm_train",
+    "diversity",
+    "distinct",
+    "seen_trigrams",
+    "doubled_word",
+    "memorization",
+)
+
+
+def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
+    """Of every T schedule that is known before any training: by step, the timesteps T_low, ..., T_now - 1 that may be drawn, and
+    the mean of the density.
+
+    Args:
+        settings: whose own T_schedule does not matter.
+    """
+    steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
+    known = [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses]
+    samplers = {name: make_timestep_sampler(replace(settings, T_schedule=name)) for name in known}
+    return {
+        name: transposed([{"step": step} | drawn_range(sampler.density(step)) for step in steps])
+        for name, sampler in samplers.items()
+    }
+
+
+def cell(entry: Mapping[str, float]) -> str:
+    """A value with its deviation over the sampling seeds, or else its interval over texts, if it has either."""
+    value = f"{entry['value']:.4g}"
+    if "std" in entry:
+        return f"{value} ± {entry['std']:.2g}"
+    return f"{value} [{entry['low']:.4g}, {entry['high']:.4g}]" if "low" in entry else value
+
+
+def bare_values(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested scores with each entry (a value and what stands beside it) reduced to its value."""
+    return {name: each["value"] if "value" in each else bare_values(each) for name, each in scores.items()}
+
+
+def evaluation_record(settings: Mapping[str, Any], scores: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of the samples of a model: the settings of their scores and of their sampling, the scores by strategy and
+    (where texts were asked to have labels) by label, and those of the reference sets.
+
+    Args:
+        settings: of the references.
+        scores: as the stage evaluate_samples writes them.
+        rows: of the references.
+    """
+    by_label = {"by_label": scores["by_label"]} if scores["by_label"] else {}
+    settings = {**settings, "eval_seeds": scores["sampling"]["eval_seeds"]}
+    return {"settings": settings, "sampling": scores["sampling"], "samples": scores["strategies"], **by_label, "references": rows}
+
+
+def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of one table: what each strategy wrote from generated latents and from its bounds, then the other sets.
+
+    Args:
+        strategies: row of the generated texts by strategy.
+        references: row by set of texts; those of control and ceiling by strategy.
+    """
+    rows = {f"{strategy}, generated": row for strategy, row in strategies.items()}
+    rows |= {f"{strategy}, {bound}": references[bound][strategy] for strategy in strategies for bound in ("control", "ceiling")}
+    return rows | {name: row for name, row in references.items() if name not in ("control", "ceiling", "by_label")}
+
+
+def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics: Sequence[str]) -> str:
+    """Scored rows as a Markdown table, each score as `cell` shows it; of `metrics` those that any row has."""
+    shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
+    return markdown_table(
+        [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
+    )
+
+
+def summary(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Sets of texts as lines, the metrics to look at first as columns, a dash where a set has no such metric."""
+    shown = [metric for metric in SHOWN_METRICS if any(metric in row for row in rows.values())]
+    width = max(map(len, rows))
+    lines = [" " * width + "".join(f"{metric:>16}" for metric in shown)]
+    for name, row in rows.items():
+        lines.append(f"{name:{width}}" + "".join(f"{row[metric]:16.3f}" if metric in row else f"{'-':>16}" for metric in shown))
+    return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""Training the autoencoder, so that its decoder reads noisy latents and does not write from habit.
+
+Noise on the latents makes the decoder robust to what the diffusion gets wrong; dropping its own inputs makes it read the
+latents: a decoder that sees every word before the next is a language model, and writes fluently from noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.common.padding import pad_ids
+from annealed_lm.training.batching import BatchOrder
+from annealed_lm.training.checkpoints import CheckpointStore
+from annealed_lm.training.loop import numbered, run_steps
+from annealed_lm.training.optimizers import OptimizerSettings, make_schedulers, muon
+
+LATENT_NOISE_RAMP = 0.25
+"""Share of training over which the noise on the latents grows to its full level."""
+CHECKPOINT_EVERY: int | str = "30s"
+SHOW_EVERY = 20
+
+
+@dataclass(frozen=True)
+class AutoencoderTraining:
+    """The parameters of the stage train_autoencoder that its training reads, under their names in params.yaml."""
+
+    seed: int
+    token_dropout: float
+    latent_noise: float
+    num_train_steps: int
+    batch_size: int
+    learning_rate: float
+    lr_warmup_steps: int
+    weight_decay: float
+
+
+def add_noise(latents: Tensor, level: Tensor | float) -> Tensor:
+    """sqrt(1 - level^2) latents + level eps: latents of unit variance keep it. Level in [0, 1], a number or [batch, 1, 1]."""
+    level = torch.as_tensor(level)
+    return (1 - level**2).sqrt() * latents + level * torch.randn_like(latents)
+
+
+def decoder_inputs(autoencoder: Autoencoder, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """(inputs, labels), each [batch, tokens]: the decoder starts with the token that its BART starts with."""
+    start = autoencoder.bart.config.decoder_start_token_id
+    assert start is not None  # every BART has one
+    if start == autoencoder.tokenizer.bos_token_id:  # <s> is the start: it need not be written
+        return ids[:, :-1], ids[:, 1:]
+    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1), ids
+
+
+def drop_tokens(autoencoder: Autoencoder, inputs: Tensor, share: float) -> Tensor:
+    """`share` of the inputs replaced by <unk>, never the first, which only says where to begin."""
+    dropped = torch.rand(inputs.shape, device=inputs.device) < share
+    dropped[:, 0] = False
+    return inputs.masked_fill(dropped, autoencoder.tokenizer.unk_token_id)
+
+
+def reconstruction_loss(autoencoder: Autoencoder, ids: Tensor, mask: Tensor, token_dropout: float, latent_noise: float) -> Tensor:
+    """Cross-entropy of the texts' tokens given their noisy latents, a mean over real tokens."""
+    latents, latent_mask = autoencoder.encode(ids, mask)
+    levels = latent_noise * torch.rand(len(ids), 1, 1, device=ids.device)
+    inputs, labels = decoder_inputs(autoencoder, ids)
+    logits = autoencoder.logits(add_noise(latents, levels), latent_mask, drop_tokens(autoencoder, inputs, token_dropout))
+    labels = labels.masked_fill(labels == autoencoder.tokenizer.pad_token_id, -100)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def train_autoencoder(
+    autoencoder: Autoencoder,
+    token_ids: Sequence[Sequence[int]],
+    training: AutoencoderTraining,
+    store: CheckpointStore,
+    device: torch.device,
+) -> None:
+    """Train in place whatever of the autoencoder is not frozen, on texts given as token ids."""
+    learner = autoencoder.to(device).eval().learner()
+    learner.train()  # a frozen BART keeps its own dropout off
+    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay, fused=True))
+    schedulers = make_schedulers(optimizers, "cosine", training.lr_warmup_steps, training.num_train_steps)
+    order = BatchOrder([len(row) for row in token_ids], training.batch_size, training.seed)
+
+    def train_step(step: int) -> dict[str, float | Tensor] | None:
+        ids, mask = pad_ids([token_ids[row] for row in order.batch(step)], autoencoder.tokenizer.pad_token_id)
+        ramp = min(1.0, (step + 1) / (LATENT_NOISE_RAMP * training.num_train_steps))
+        loss = reconstruction_loss(
+            autoencoder, ids.to(device), mask.to(device), training.token_dropout, training.latent_noise * ramp
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0, foreach=True)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.step()
+        return {"loss": loss.detach(), "learning_rate": schedulers[-1].get_last_lr()[0]} if step % SHOW_EVERY == 0 else None
+
+    run_steps(
+        training.num_train_steps,
+        train_step,
+        seed=training.seed,
+        state={"learner": learner} | numbered("optimizer", optimizers) | numbered("scheduler", schedulers),
+        records={},
+        store=store,
+        checkpoint_every=CHECKPOINT_EVERY,
+        description="autoencoder",
+    )
+    autoencoder.eval()

@@ -1,0 +1,242 @@
+"""Checkpoints of an interrupted training, in a folder that only the same training can find.
+
+The folder's name is a hash of everything that decides the result (parameters, inputs, code), so a run can never pick up
+another's state, and it stands outside the outputs, so nothing that manages outputs can lose it.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import atomic_path, file_sha256, read_json, write_json
+
+CHECKPOINT = "checkpoint.pt"
+DESCRIPTION = "description.json"
+LOCK = "lock"
+FORMAT = 1
+"""Of the file; another number, another layout."""
+LAYOUT = ("format", "torch", "step", "state", "records")
+TORCH = str(torch.__version__).partition("+")[0]
+"""Release of torch, without its build: what another one computes may differ in the last bits."""
+
+
+class Stateful(Protocol):
+    """Whatever gives its state as a dictionary and takes it back."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+def training_key(values: Mapping[str, Any], inputs: list[Path], code: list[Path]) -> str:
+    """The name of a training: a hash of its parameters, of the files that it reads and of its code (files or folders)."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
+    for path in [*inputs, *code]:
+        files = sorted(path.rglob("*.py" if path in code else "*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file():
+                digest.update(f"{file.relative_to(path) if path.is_dir() else file.name} {file_sha256(file)}".encode())
+    return digest.hexdigest()[:32]
+
+
+def code_key(folder: Path) -> str:
+    """A hash of all code in `folder`."""
+    return training_key({}, inputs=[], code=[folder])
+
+
+def resume_folder(folder: Path) -> Path:
+    """`folder` in the project's own checkout, also when DVC runs an experiment in a copy of it that it will delete."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / folder
+
+
+@dataclass(frozen=True)
+class TrainingDescription:
+    """What a training is, for a person who looks at its folder.
+
+    Attributes:
+        stage: its name in dvc.yaml.
+        trains: what it makes, in a few words.
+        steps: how many it has.
+        code: the `code_key` of what it runs.
+    """
+
+    stage: str
+    trains: str
+    steps: int
+    code: str
+
+    @classmethod
+    def of(cls, stage: Path, trains: str, steps: int) -> "TrainingDescription":
+        """Of a stage given as its script, all code being in the script's folder."""
+        return cls(stage.stem, trains, steps, code_key(stage.parent))
+
+
+class CheckpointStore:
+    """The one checkpoint of one training, replaced as a whole.
+
+    Args:
+        folder: of this training alone.
+        description: kept beside the checkpoint, for a person.
+    """
+
+    def __init__(self, folder: Path, description: TrainingDescription | None = None) -> None:
+        self.folder = folder
+        self.path = folder / CHECKPOINT
+        self.new_description = description
+        self.is_locked = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from the folder, which is made if it is not there.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("a") as lock:  # "w" would make the folder look younger
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{self.folder} is in use: another process runs this very training; wait for it or end it"
+                ) from error
+            if os.fstat(lock.fileno()).st_nlink == 0:  # locked too late: the lock of a folder that is gone keeps nobody out
+                raise InputError(f"{self.folder} was removed by another process at this moment; run again")
+            self.is_locked = True
+            try:
+                yield
+            finally:
+                self.is_locked = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for this process, free of what a killed process was writing there.
+
+        Raises:
+            InputError: another process trains the same thing at this moment.
+        """
+        with self.locked():
+            for partial in [*self.folder.rglob(".*.partial")]:
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+            if self.new_description is not None and not (self.folder / DESCRIPTION).exists():
+                write_json(self.folder / DESCRIPTION, asdict(self.new_description))
+            yield
+
+    def description(self) -> TrainingDescription | None:
+        """What the folder says of itself, None if it says nothing."""
+        path = self.folder / DESCRIPTION
+        return TrainingDescription(**read_json(path)) if path.exists() else None
+
+    def save(self, step: int, state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> None:
+        """Write the state after `step` steps and what was recorded so far.
+
+        Raises:
+            OSError: the disk does not take it (`errors.DISK_ERRORS`); the last checkpoint is still there.
+        """
+        parts = {name: item.state_dict() for name, item in state.items()}
+        with atomic_path(self.path) as partial, partial.open("wb") as file:
+            torch.save({"format": FORMAT, "torch": TORCH, "step": step, "state": parts, "records": dict(records)}, file)
+            file.flush()
+            os.fsync(file.fileno())  # a rename may outlive the data that it names
+
+    def load(self, state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> int:
+        """Put back what `save` wrote, if anything: the number of steps done, 0 without a checkpoint.
+
+        Raises:
+            InputError: the checkpoint cannot be read, another torch wrote it, or it is no state of this training. Nothing has
+                changed then, as far as names and shapes tell it.
+        """
+        if not self.path.exists():
+            return 0
+        saved = self.read()
+        anew = f"remove {self.folder} to start this training anew"
+        if (other := saved.get("torch")) != TORCH:
+            raise InputError(
+                f"{self.path} was written by torch {other}, and this is torch {TORCH}, which may compute other numbers: "
+                f"install torch {other} to go on, or {anew}"
+            )
+        finding = misfit(saved, state, records)
+        if finding is None:
+            try:
+                for name, item in state.items():
+                    item.load_state_dict(saved["state"][name])
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                finding = " ".join(f"{name}: {type(error).__name__} {error}".split())
+        if finding is not None:
+            raise InputError(f"{self.path} is no state of this training ({finding}); {anew}")
+        for name, rows in records.items():
+            rows[:] = saved["records"][name]
+        return int(saved["step"])
+
+    def steps_done(self) -> int | None:
+        """Of the checkpoint, 0 without one, None if it cannot be read; weights are not read."""
+        try:
+            return int(self.read(mmap=True)["step"]) if self.path.exists() else 0
+        except InputError:
+            return None
+
+    def read(self, mmap: bool = False) -> dict[str, Any]:
+        """What is in the file; with `mmap`, tensors stay there until they are used."""
+        try:
+            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mmap)
+            found = saved.get("format")
+        except Exception as error:  # torch raises what the damaged byte happens to break
+            raise InputError(
+                f"{self.path} cannot be read ({type(error).__name__}); remove {self.folder} to start this training anew"
+            ) from error
+        if found != FORMAT:
+            raise InputError(
+                f"{self.path} has format {found}, and this code reads format {FORMAT}: go on with the code that wrote it, "
+                f"or remove {self.folder} to start this training anew"
+            )
+        return saved
+
+    def remove(self) -> None:
+        """Forget the training, which has finished and whose outputs are written, unless another process has it by now."""
+        if self.folder.exists():
+            with suppress(InputError), nullcontext() if self.is_locked else self.locked():
+                # The checkpoint first: one that outlived what was kept beside it would let a run go on without that.
+                self.path.unlink(missing_ok=True)
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> str | None:
+    """What speaks against `saved` being a state of these parts; None if nothing does."""
+    for owner, ours, theirs in pairs(saved, state, records):
+        for verb, names in (("lacks", ours.keys() - theirs.keys()), ("has the unknown", theirs.keys() - ours.keys())):
+            if names:
+                return f"{owner} {verb} {', '.join(sorted(names))}"
+        for name, value in ours.items():
+            if outline(value) != outline(theirs[name]):
+                return f"{name} of {owner} has {outline(theirs[name])} elements, not {outline(value)}"
+    return None
+
+
+def pairs(
+    saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(name, what it should look like, what it looks like), each of which lets the next one be looked at."""
+    yield "the file", dict.fromkeys(LAYOUT), saved
+    yield "the file", state, saved["state"]
+    yield "the file", dict.fromkeys(records), dict.fromkeys(saved["records"])
+    for name, item in state.items():
+        yield name, item.state_dict(), saved["state"][name]
+
+
+def outline(value: Any) -> list[int] | None:
+    """What no training step changes: the shape of a tensor, how many parameters each group of an optimizer has."""
+    if isinstance(value, torch.Tensor):
+        return list(value.shape)
+    if isinstance(value, list):
+        return [len(group.get("params", ())) for group in value if isinstance(group, Mapping)]
+    return None

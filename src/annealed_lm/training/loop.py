@@ -1,0 +1,164 @@
+"""The loop that every training of the project runs in: seeded steps, progress, checkpoints, a way to stop.
+
+Before each step torch's global random state is set from (seed, step), so dropout and the like depend on nothing else.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from annealed_lm.common.devices import keep_freed_memory
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.intervals import Interval, parse_interval
+from annealed_lm.common.seeds import derive_seed
+from annealed_lm.training.checkpoints import CheckpointStore, Stateful
+from annealed_lm.training.processes import ALONE, Processes
+
+Records = Mapping[str, list[dict[str, Any]]]
+Values = Mapping[str, float | int | torch.Tensor]
+Step = Callable[[int], Values | None]
+"""step (0-based) -> the values to show and record, or None where nothing is due; they include the loss."""
+
+AGREE_EVERY = 10
+"""Steps between two questions to all processes, which cost each of them a wait."""
+
+
+def numbered(name: str, items: Sequence[Stateful]) -> dict[str, Stateful]:
+    """Items of one kind under the names that a checkpoint knows them by."""
+    return {f"{name}_{i}": item for i, item in enumerate(items)}
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets, so that the loop can save before it ends."""
+    stop = threading.Event()
+
+    def handler(signal_number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+        yield stop
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+class CheckpointClock:
+    """Whether a checkpoint is due, as all processes see it."""
+
+    def __init__(self, interval: Interval, processes: Processes) -> None:
+        self.interval = interval
+        self.processes = processes
+        self.restart()
+
+    def restart(self) -> None:
+        """Count the time from now on."""
+        self.started = time.monotonic()
+
+    def due(self, done: int, agreeing: bool) -> bool:
+        """After `done` steps. All processes must call it with the same arguments; a time ends only where they agree on it."""
+        if self.interval.seconds is None:
+            return done % cast(int, self.interval.steps) == 0
+        elapsed = time.monotonic() - self.started
+        return agreeing and self.processes.any(self.processes.is_main and elapsed >= self.interval.seconds)
+
+
+def run_steps(
+    num_train_steps: int,
+    train_step: Step,
+    *,
+    seed: int,
+    state: Mapping[str, Stateful],
+    records: Records,
+    store: CheckpointStore,
+    checkpoint_every: int | str,
+    description: str,
+    processes: Processes = ALONE,
+) -> None:
+    """Run `train_step` for each step that the checkpoint in `store` does not already hold.
+
+    Args:
+        state: everything that a step changes.
+        records: rows that `train_step` and its callers append; they are saved and cut back with the state.
+        checkpoint_every: steps between checkpoints, or a time such as 30s or 5min (`parse_interval`).
+        processes: those that train together, each of which runs this; process 0 alone saves and shows progress.
+
+    Raises:
+        InputError: the loss or a weight is not finite, or a signal asked to stop; the last good checkpoint is kept and named.
+            Or the processes read different checkpoints.
+        OSError: the disk takes no checkpoint; the last good one is kept.
+    """
+    keep_freed_memory()
+    clock = CheckpointClock(parse_interval(checkpoint_every), processes)
+    first = store.load(state, records)
+    require_same_start(first, store, processes)
+    bar = tqdm(total=num_train_steps, initial=first, desc=description, disable=None if processes.is_main else True)
+    with stop_requests() as stop, bar as progress:
+        for step in range(first, num_train_steps):
+            torch.manual_seed(step_seed(seed, step, processes))
+            show(train_step(step), step, progress, store)
+            done = step + 1
+            agreeing = processes.count == 1 or done % AGREE_EVERY == 0 or done == num_train_steps
+            stopping = agreeing and processes.any(stop.is_set())
+            saving = clock.due(done, agreeing) and done < num_train_steps
+            if stopping or saving or done == num_train_steps:
+                require_finite_weights(state, done, store)
+            if (stopping or saving) and processes.is_main:
+                store.save(done, state, records)
+                clock.restart()
+            if stopping:
+                processes.wait()  # whoever ends first may be what ends the others
+                raise InputError(
+                    f"stopped by a signal after step {done} of {num_train_steps}; the next run goes on from there ({store.path})"
+                )
+
+
+def require_same_start(first: int, store: CheckpointStore, processes: Processes) -> None:
+    """Else each would wait for the others at another step. Returns once all processes have read the checkpoint."""
+    total = int(processes.sum(torch.tensor(first, device=processes.device)))
+    if processes.any(total != first * processes.count):
+        raise InputError(f"the processes find different checkpoints in {store.folder}: it must be a folder that all of them see")
+
+
+def step_seed(seed: int, step: int, processes: Processes) -> int:
+    """Of torch's global random state: processes drop out different units, and the first the same ones as a process alone."""
+    return derive_seed(seed, "step", step) if processes.is_main else derive_seed(seed, "step", step, processes.rank)
+
+
+def show(shown: Values | None, step: int, progress: Any, store: CheckpointStore) -> None:
+    """Count the step, and show its values where it has any."""
+    if shown is not None:
+        values = {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in shown.items()}
+        require_finite(values["loss"], step, store)
+        progress.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+    progress.update()
+
+
+def require_finite(loss: float, step: int, store: CheckpointStore) -> None:
+    if not math.isfinite(loss):
+        raise diverged(f"the loss is {loss} at step {step}", store)
+
+
+def require_finite_weights(state: Mapping[str, Stateful], done: int, store: CheckpointStore) -> None:
+    """The loss is looked at now and then only: without this, weights that it ruined since could be saved as good."""
+    weights = [weight for item in state.values() if isinstance(item, nn.Module) for weight in item.parameters()]
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise diverged(f"the weights are not finite after step {done}", store)
+
+
+def diverged(finding: str, store: CheckpointStore) -> InputError:
+    kept = f"the last good checkpoint is {store.path}" if store.path.exists() else "there is no checkpoint yet"
+    return InputError(f"{finding}: lower the learning rate or use mixed_precision: no; {kept}")

@@ -1,0 +1,148 @@
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.files import (
+    atomic_path,
+    file_sha256,
+    read_json,
+    read_jsonl,
+    read_labels,
+    read_texts,
+    read_tsv,
+    require_sha256,
+    write_json,
+    write_jsonl,
+    write_text,
+    write_tsv,
+)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    with atomic_path(target) as partial:
+        partial.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def interrupted_write(target: Path) -> None:
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+
+
+def interrupted_write_of_a_folder(target: Path) -> None:
+    with atomic_path(target) as partial:
+        partial.mkdir()
+        (partial / "half").touch()
+        raise KeyboardInterrupt
+
+
+def test_failure_leaves_the_last_good_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("good")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_write(target)
+    assert target.read_text() == "good"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    with atomic_path(target) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_failure_leaves_the_last_good_folder(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_write_of_a_folder(target)
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_text_replaces_the_one_before(tmp_path: Path) -> None:
+    for text in ("first", "Café £20\n"):
+        write_text(tmp_path / "a.md", text)
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == "Café £20\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_json_keeps_order_and_letters(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"z": 1, "a": "Café £20"})
+    assert path.read_text(encoding="utf-8") == '{\n  "z": 1,\n  "a": "Café £20"\n}\n'
+    assert read_json(path) == {"z": 1, "a": "Café £20"}
+
+
+@pytest.mark.parametrize("text", ["", "a\tb", "two\nlines", 'quoted "word"', "naïve \u2028 separator", "\U0001f600"])
+def test_jsonl_returns_what_was_written_a_row_a_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    write_jsonl(path, [{"text": text}, {"text": "last"}])
+    assert path.read_bytes().count(b"\n") == 2
+    assert read_jsonl(path) == [{"text": text}, {"text": "last"}]
+    assert read_texts(path) == [text, "last"]
+
+
+def test_a_row_without_a_label_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    write_jsonl(path, [{"text": "one", "label": "Sci/Tech"}, {"text": "two"}])
+    assert read_labels(path) == ["Sci/Tech", None]
+    assert read_texts(path) == ["one", "two"]
+
+
+def test_tsv_returns_rows_with_six_significant_digits(tmp_path: Path) -> None:
+    path = tmp_path / "curve.tsv"
+    write_tsv(path, [{"step": 0, "loss": 1 / 3}, {"step": 10, "loss": 2e-7}])
+    assert path.read_text() == "step\tloss\n0\t0.333333\n10\t2e-07\n"
+    assert read_tsv(path) == [{"step": "0", "loss": "0.333333"}, {"step": "10", "loss": "2e-07"}]
+
+
+def test_a_table_of_no_rows_has_no_header_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        write_tsv(tmp_path / "curve.tsv", [])
+
+
+def test_digest_tells_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "archive.zip"
+    path.write_bytes(b"whole")
+    digest = hashlib.sha256(b"whole").hexdigest()
+    assert file_sha256(path) == digest
+    require_sha256(path, digest)
+    path.write_bytes(b"hole")
+    with pytest.raises(InputError, match=r"archive.zip has sha256 .* not .*: it is damaged or another release"):
+        require_sha256(path, digest)
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up"), (errno.EROFS, "the disk is read-only")],
+)
+def test_a_disk_that_takes_no_more_ends_in_one_sentence(number: int, sentence: str) -> None:
+    with (
+        pytest.raises(SystemExit, match=f"^error: {sentence} while writing model.bin; .* finished stages are kept$"),
+        one_sentence_errors(),
+    ):
+        raise OSError(number, "no", "model.bin")
+
+
+def test_a_user_error_ends_in_its_sentence() -> None:
+    with pytest.raises(SystemExit, match=r"^error: power = 0$"), one_sentence_errors():
+        raise InputError("power = 0")
+
+
+def test_a_fault_of_the_code_keeps_its_traceback() -> None:
+    with pytest.raises(FileNotFoundError), one_sentence_errors():
+        raise FileNotFoundError(errno.ENOENT, "no such file")

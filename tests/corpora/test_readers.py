@@ -1,0 +1,173 @@
+from pathlib import Path
+
+import pytest
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.corpora.readers import (
+    CORPUS_FILES,
+    E2E_ARCHIVE,
+    E2E_MEMBERS,
+    Splits,
+    read_e2e,
+    read_json_lines,
+    read_lines,
+    unlabelled,
+    without_escapes,
+)
+from support.raw_files import AG_NEWS, E2E_CONTENTS, SST2, write_archive, write_files, write_json_lines
+
+
+def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufefffirst\x85still first\u2028\r\n\r\nthird\nlast".encode())
+    assert read_lines(path) == ["first\x85still first\u2028", "", "third", "last"]
+    path.write_bytes(b"")
+    assert read_lines(path) == []
+
+
+@pytest.mark.parametrize("data", [b"one\ntwo\n\xff\nfour\n", b"one\r\ntwo\r\nth\xe9\r\n"])
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "texts.txt").write_bytes(data)
+    with pytest.raises(InputError, match=r"texts\.txt line 3 is not UTF-8"):
+        CORPUS_FILES["text"].read(tmp_path, "random")
+
+
+def test_json_lines_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    path.write_text('["Caf\\u00e9 \\"A\\"\\n."]\n\n ["é"] \n', encoding="utf-8")
+    assert read_json_lines(path) == ['Café "A"\n.', "", "é"]
+
+
+@pytest.mark.parametrize(
+    "line", ["Ann went.", '"Ann"', '["a", "b"]', "[]", "[1]", '{"a": 1}', "null", '["a"', '{"a": "b"}', "[" * 99999]
+)
+def test_a_line_that_is_no_json_list_of_a_string_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "train.json").write_text(f'["fine"]\n{line}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"train\.json line 2 is not a JSON list of one string"):
+        CORPUS_FILES["roc"].read(tmp_path, "random")
+
+
+def test_the_embedded_corpus_is_read_from_no_file(tmp_path: Path) -> None:
+    assert CORPUS_FILES["restaurants"].read(tmp_path, "official") == {}
+
+
+def test_roc_valid_file_is_divided_after_1000_lines(tmp_path: Path) -> None:
+    write_json_lines(tmp_path / "train.json", ["first", "second"])
+    write_json_lines(tmp_path / "valid.json", [f"held out {i}" for i in range(1003)])
+    splits = CORPUS_FILES["roc"].read(tmp_path, "official")
+    assert splits["train"] == unlabelled(["first", "second"])
+    assert splits["valid"] == unlabelled(f"held out {i}" for i in range(1000))
+    assert splits["test"] == unlabelled(["held out 1000", "held out 1001", "held out 1002"])
+    assert CORPUS_FILES["roc"].read(tmp_path, "random") == {"train": unlabelled(["first", "second"])}
+
+
+def test_e2e_texts_are_the_references(tmp_path: Path) -> None:
+    members = write_archive(tmp_path, E2E_CONTENTS)
+    train = unlabelled(['A pub, "cheap"\nby the river.', "Café B."])
+    official: Splits = {"train": train, "valid": unlabelled(["C is here."]), "test": unlabelled(["D is there.", "Café B."])}
+    assert read_e2e(tmp_path, "official", members) == official
+    assert read_e2e(tmp_path, "random", members) == {"train": train}
+
+
+def test_an_archive_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None:
+    write_archive(tmp_path, E2E_CONTENTS)
+    with pytest.raises(InputError, match=r"trainset\.csv is not the published file"):
+        CORPUS_FILES["e2e"].read(tmp_path, "random")
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    members = write_archive(tmp_path, {"train": E2E_CONTENTS["train"]})
+    archive = tmp_path / E2E_ARCHIVE
+    whole = archive.read_bytes()
+    at = whole.index(b"river")
+    for damaged in (whole[: len(whole) // 2], b"no archive", b"", whole[:at] + b"rover" + whole[at + 5 :]):
+        archive.write_bytes(damaged)
+        with pytest.raises(InputError, match="no whole E2E archive"):
+            read_e2e(tmp_path, "random", members)
+    archive.write_bytes(whole)
+    with pytest.raises(InputError, match=r"no whole E2E archive.*devset\.csv"):
+        read_e2e(tmp_path, "official", E2E_MEMBERS | members)
+
+
+def test_sst2_rows_are_sentences_with_the_names_of_their_labels(tmp_path: Path) -> None:
+    splits = CORPUS_FILES["sst2"].read(write_files(tmp_path, SST2), "official")
+    assert set(splits) == {"train", "test"}
+    assert splits["train"][:2] == [("film 0 was poor ", "negative"), ("film 1 was fine ", "positive")]
+    assert splits["test"][0] == ("long ", "negative")
+    assert splits["test"][3] == ("it 's \"great", "positive")
+    assert CORPUS_FILES["sst2"].read(tmp_path, "random") == {"train": splits["train"]}
+
+
+def test_ag_news_rows_are_descriptions_with_the_names_of_their_labels(tmp_path: Path) -> None:
+    splits = CORPUS_FILES["ag_news"].read(write_files(tmp_path, AG_NEWS), "official")
+    assert set(splits) == {"train", "test"}
+    assert [row.label for row in splits["train"][:4]] == ["World", "Sports", "Business", "Sci/Tech"]
+    assert splits["train"][0].text == "Item 1 of 0."
+    assert splits["test"] == [('A "game".', "Sports"), ("Item 4 of 7.", "Sci/Tech")]
+    assert CORPUS_FILES["ag_news"].read(tmp_path, "random") == {"train": splits["train"]}
+
+
+def test_ag_news_descriptions_are_unescaped(tmp_path: Path) -> None:
+    rows = '1,"Oil at  #36;46","quot;Wall\\Street quot;"\n'
+    splits = CORPUS_FILES["ag_news"].read(write_files(tmp_path, {"train.csv": rows}), "random")
+    assert splits["train"] == [('"Wall\nStreet"', "World")]
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"dwindling\band of ultra-cynics", "dwindling\nband of ultra-cynics"),
+        (r"a record \$55.8bn, US\$2.", "a record $55.8bn, US$2."),
+        (r"past  #36;46\a barrel", "past $46\na barrel"),
+        (r"fell\ #36;5", "fell\n$5"),
+        ("wasn #39;t; IN  #39;PETER PAN #39; DUSTUP", "wasn't; IN 'PETER PAN' DUSTUP"),
+        ("In  quot;helping themselves, quot; he", 'In "helping themselves," he'),
+        ("quot;Aliquot; quot;", '"Aliquot;"'),
+        ("&lt;TXN.N&gt; R&D; AT amp;T &#39;04", "<TXN.N> R&D; AT&T '04"),
+        ("do not; sum; lt &amp;quot;", "do not; sum; lt &quot;"),
+    ],
+)
+def test_what_ag_news_escapes_is_undone_where_it_is_clear(escaped: str, text: str) -> None:
+    assert without_escapes(escaped) == text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("train.tsv", "", "line 1 is not the header of GLUE's SST-2 files: sentence, label, separated by a tab$"),
+        ("train.tsv", "good\t1\n", "line 1 is not the header"),
+        ("dev.tsv", "sentence\tlabel\ngood\t1\nbad\n", "line 3 has 1 columns, not the 2 columns sentence, label$"),
+        ("train.tsv", "sentence\tlabel\r\na\tb\t1\r\n", "line 2 has 3 columns"),
+        ("train.tsv", "sentence\tlabel\na\t2\n", r"line 2 has the label '2': allowed are 0 \(negative\), 1 \(positive\)$"),
+    ],
+)
+def test_a_row_that_is_not_sst2_is_named(tmp_path: Path, file: str, content: str, told: str) -> None:
+    write_files(tmp_path, SST2 | {file: content})
+    with pytest.raises(InputError, match=f"{file} {told}"):
+        CORPUS_FILES["sst2"].read(tmp_path, "official")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("train.csv", "Class Index,Title,Description\n", r"line 1 has the label 'Class Index': allowed are 1 \(World\), "),
+        ("test.csv", '1,"a\nb",c\n0,d,e\n', "line 3 has the label '0': allowed are 1 "),
+        ("train.csv", "1,a,b\n2,c\n", "line 2 has 2 columns, not the 3 columns class index, title, description$"),
+        ("train.csv", "1,a,b\n\n2,c,d\n", "line 2 has 0 columns"),
+        ("train.csv", '1,a,b\n2,"c,d\n3,e,f\n', r"line 2 begins a row that is not CSV \(unexpected end of data\): its quotes "),
+        ("train.csv", '1,a,b\n2,"c"d,e\n', "line 2 begins a row that is not CSV"),
+        ("train.csv", '1,a,"' + 99999 * "b\n", "line 1 begins a row that is not CSV"),
+    ],
+)
+def test_a_row_that_is_not_ag_news_is_named(tmp_path: Path, file: str, content: str, told: str) -> None:
+    write_files(tmp_path, AG_NEWS | {file: content})
+    with pytest.raises(InputError, match=f"{file} {told}"):
+        CORPUS_FILES["ag_news"].read(tmp_path, "official")
+
+
+@pytest.mark.parametrize("dataset_name", ["sst2", "ag_news"])
+def test_a_labelled_file_that_is_not_utf8_is_named(tmp_path: Path, dataset_name: str) -> None:
+    file = write_files(tmp_path, SST2 | AG_NEWS) / CORPUS_FILES[dataset_name].required["random"][0]
+    file.write_bytes(file.read_bytes() + b"caf\xe9")
+    with pytest.raises(InputError, match=rf"{file.name} line 4\d is not UTF-8"):
+        CORPUS_FILES[dataset_name].read(tmp_path, "random")

@@ -1,0 +1,189 @@
+import re
+import struct
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from annealed_lm.reporting.plots import (
+    Columns,
+    frontier_figure,
+    lines_figure,
+    quality_figure,
+    samples_figure,
+    save_png,
+    training_figure,
+)
+
+TRAINING: Columns = {
+    "step": [0, 10, 20],
+    "loss": [1.0, 0.5, 0.4],
+    "T_now": [200, 600, 1000],
+    "mean_t": [100, 300, 500],
+    "learning_rate": [0.0, 3e-3, 1e-3],
+}
+VALIDATION: Columns = {"step": [0, 20], "loss": [1.1, 0.45]}
+CURVES: dict[str, Columns] = {
+    "grammatical": {"step": [1, 2], "grammatical": [0.2, 0.4]},
+    "perplexity": {"step": [2], "perplexity": [30.0]},
+    "mauve_train": {"step": [], "mauve_train": []},
+}
+LEVELS = {"control": {"grammatical": 0.1}, "ceiling": {"grammatical": 0.9, "perplexity": 10.0}, "baseline": {"perplexity": 12.0}}
+FRONTIER = [
+    {
+        "strategy": strategy,
+        "eta": eta,
+        "network_evaluations": evaluations,
+        "perplexity": perplexity,
+        "diversity": evaluations / 100,
+    }
+    for strategy, eta, evaluations, perplexity in [
+        ("greedy", 0.0, 50, 20.0),
+        ("greedy", 0.0, 5, 40.0),
+        ("greedy", 1.0, 5, ""),
+        ("nucleus", 1.0, 5, 60.0),
+        ("nucleus", 1.0, 50, ""),
+    ]
+]
+
+
+def drawn(figure: Figure) -> list[list[list[tuple[float, float]]]]:
+    """The points of each line of each panel."""
+    return [
+        [[(float(x), float(y)) for x, y in np.asarray(line.get_xydata())] for line in axes.get_lines()] for axes in figure.axes
+    ]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def colours(figure: Figure) -> dict[object, set[object]]:
+    """Those in which the lines of each name are drawn."""
+    found: dict[object, set[object]] = {}
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            found.setdefault(line.get_label(), set()).add(line.get_color())
+    return found
+
+
+def test_training_figure_draws_every_column() -> None:
+    assert drawn(training_figure(TRAINING, VALIDATION)) == [
+        [[(0, 1.0), (10, 0.5), (20, 0.4)], [(0, 1.1), (20, 0.45)]],
+        [[(0, 200), (10, 600), (20, 1000)], [(0, 100), (10, 300), (20, 500)]],
+        [[(0, 0.0), (10, 3e-3), (20, 1e-3)]],
+    ]
+
+
+def test_lines_figure_names_each_line() -> None:
+    figure = lines_figure({"0-9": {"step": [0, 1], "loss": [3, 2]}, "10-19": {"step": [0, 1], "loss": [5, 4]}}, "loss", "t")
+    assert drawn(figure) == [[[(0, 3), (1, 2)], [(0, 5), (1, 4)]]]
+    assert legend(figure) == ["0-9", "10-19"]
+
+
+def test_quality_figure_has_a_panel_for_each_metric_and_the_levels_that_have_it() -> None:
+    figure = quality_figure(CURVES, LEVELS, "greedy decoding")
+    assert [axes.get_ylabel() for axes in figure.axes] == list(CURVES)
+    assert drawn(figure) == [
+        [[(1, 0.2), (2, 0.4)], [(0, 0.1), (1, 0.1)], [(0, 0.9), (1, 0.9)]],
+        [[(2, 30)], [(0, 10), (1, 10)], [(0, 12), (1, 12)]],
+        [[]],
+    ]
+
+
+def test_quality_figure_names_every_line_once_and_draws_it_alike_everywhere() -> None:
+    figure = quality_figure(CURVES, LEVELS, "greedy decoding")
+    assert legend(figure) == ["generated", "control", "ceiling", "baseline"]
+    assert {name: len(found) for name, found in colours(figure).items()} == dict.fromkeys(legend(figure), 1)
+    assert len({colour for found in colours(figure).values() for colour in found}) == 4
+
+
+def test_only_perplexity_has_a_logarithmic_scale() -> None:
+    assert [axes.get_yscale() for axes in quality_figure(CURVES, LEVELS, "greedy decoding").axes] == ["linear", "log", "linear"]
+
+
+def test_the_title_says_of_which_texts_and_stands_on_top_alone() -> None:
+    titles = [axes.get_title() for axes in quality_figure(CURVES, LEVELS, "greedy decoding").axes]
+    assert titles == ["greedy decoding", "", ""]
+
+
+def boxes_of_labels(figure: Figure) -> list[tuple[float, float, str]]:
+    """Bottom, top and text of the labels of the ticks that are seen in the first panel, from below."""
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    bottom, top = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    labels = [tick.label1 for tick in ticks if bottom <= tick.get_loc() <= top and tick.label1.get_text()]
+    boxes = [(label.get_window_extent(), label.get_text()) for label in labels]
+    return sorted((box.y0, box.y1, text) for box, text in boxes)
+
+
+@pytest.mark.parametrize("perplexities", [[12.2, 14.0], [20.0, 90.0], [120.0, 950.0], [12.0, 2000.0], [5.0, 40000.0]])
+def test_ticks_of_perplexity_are_plain_numbers_that_do_not_overlap(perplexities: list[float]) -> None:
+    figure = quality_figure({"perplexity": {"step": [2, 1], "perplexity": perplexities}}, {}, "greedy decoding")
+    boxes = boxes_of_labels(figure)
+    assert len(boxes) > 1
+    assert all(re.fullmatch(r"[0-9.]+", text) for _, _, text in boxes)
+    assert all(lower[1] < higher[0] for lower, higher in pairwise(boxes))
+
+
+def test_a_perplexity_that_no_text_has_leaves_its_panel_empty(tmp_path: Path) -> None:
+    figure = quality_figure({"perplexity": {"step": [], "perplexity": []}}, {"control": {"grammatical": 0.1}}, "greedy decoding")
+    assert drawn(figure) == [[[]]]
+    save_png(figure, tmp_path / "quality.png")
+
+
+def test_a_single_metric_has_a_panel_too() -> None:
+    assert len(quality_figure({"grammatical": CURVES["grammatical"]}, {}, "greedy decoding").axes) == 1
+
+
+def test_frontier_figure_has_a_panel_for_each_metric_and_a_line_for_each_setting_without_missing_values() -> None:
+    figure = frontier_figure(FRONTIER, ["perplexity", "mauve_train", "diversity"])  # there is no MAUVE in the rows
+    assert [axes.get_ylabel() for axes in figure.axes] == ["perplexity", "diversity"]
+    assert drawn(figure) == [
+        [[(5, 40), (50, 20)], [(5, 60)]],
+        [[(5, 0.05), (50, 0.5)], [(5, 0.05)], [(5, 0.05), (50, 0.5)]],
+    ]
+    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+
+
+def test_frontier_figure_names_every_setting_once_and_draws_it_alike_everywhere() -> None:
+    figure = frontier_figure(FRONTIER, ["perplexity", "diversity"])
+    assert set(legend(figure)) == {"greedy, eta 0", "greedy, eta 1", "nucleus, eta 1"}
+    assert len(legend(figure)) == 3
+    assert {name: len(found) for name, found in colours(figure).items()} == dict.fromkeys(legend(figure), 1)
+    assert len({colour for found in colours(figure).values() for colour in found}) == 3
+
+
+def test_samples_are_shown_letter_for_letter() -> None:
+    texts = ["It costs $5 or $10.", "", "a_b^c \\frac", "word " * 60]
+    figure = samples_figure({"greedy": texts, "beam": ["one"]})
+    blocks = [axes.texts[0].get_text() for axes in figure.axes]
+    assert "1 It costs $5 or $10." in blocks[0]
+    assert "2 (empty)" in blocks[0]
+    assert "a_b^c \\frac" in blocks[0]
+    assert " ".join(blocks[0].split()).count("word") == 60
+    assert max(map(len, blocks[0].splitlines())) <= 120
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["greedy", "beam"]
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "curves": lambda: training_figure(TRAINING, VALIDATION),
+    "quality": lambda: quality_figure(CURVES, LEVELS, "greedy decoding"),
+    "frontier": lambda: frontier_figure(FRONTIER, ["perplexity", "diversity"]),
+    "samples": lambda: samples_figure({"greedy": ["$1 and $2"] * 10}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_png_is_the_same_bytes_each_time(name: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        save_png(FIGURES[name](), path)
+    first = (tmp_path / "a.png").read_bytes()
+    assert first == (tmp_path / "b.png").read_bytes()
+    width, height = struct.unpack(">II", first[16:24])
+    assert width >= 600
+    assert height >= 150

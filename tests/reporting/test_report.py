@@ -1,0 +1,200 @@
+from pathlib import Path
+
+import pytest
+
+from annealed_lm.annealing.t_schedules import T_SCHEDULES, diffusion_range
+from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.common.files import read_tsv, write_tsv
+from annealed_lm.reporting.report import (
+    SHOWN_METRICS,
+    SHOWN_STEPS,
+    bare_values,
+    cell,
+    compare_T_schedules,
+    evaluation_record,
+    scores_table,
+    set_rows,
+    summary,
+)
+from annealed_lm.reporting.tables import aligned_rows, by_log_snr, columns, curve, long_table, markdown_table
+from support.tiny import schedule_settings
+
+
+def test_columns_are_numbers_in_the_order_of_the_rows() -> None:
+    assert columns([{"step": "0", "loss": "1e-3", "x": "no"}, {"step": "5", "loss": "2"}], ("step", "loss")) == {
+        "step": [0, 5],
+        "loss": [0.001, 2],
+    }
+
+
+def test_aligned_rows_have_every_column_and_nothing_where_there_is_no_value() -> None:
+    rows: list[dict[str, float]] = [{"step": 1, "empty": 0.0}, {"step": 2, "perplexity": 5.0, "empty": 0.5}, {"step": 3}]
+    aligned = aligned_rows(rows)
+    assert aligned == [
+        {"step": 1, "empty": 0.0, "perplexity": ""},
+        {"step": 2, "empty": 0.5, "perplexity": 5.0},
+        {"step": 3, "empty": "", "perplexity": ""},
+    ]
+    assert {tuple(row) for row in aligned} == {("step", "empty", "perplexity")}
+    assert aligned_rows([]) == []
+
+
+def test_a_curve_has_the_steps_at_which_there_is_a_value_after_the_file_too(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = [{"step": 1, "empty": 0.0}, {"step": 2, "perplexity": 5.0, "empty": 0.5}, {"step": 3}]
+    write_tsv(tmp_path / "quality.tsv", aligned_rows(rows))
+    read = read_tsv(tmp_path / "quality.tsv")
+    assert curve(read, "empty") == {"step": [1, 2], "empty": [0, 0.5]}
+    assert curve(read, "perplexity") == {"step": [2], "perplexity": [5]}
+    assert curve([{"step": "1", "perplexity": ""}], "perplexity") == {"step": [], "perplexity": []}
+
+
+def test_each_bin_of_log_snr_has_its_curve() -> None:
+    rows = [
+        {"step": step, "log_snr": log_snr, "loss": loss}
+        for step, log_snr, loss in [("1", "-2 to 0", "3"), ("1", "0 to 2", "4"), ("2", "-2 to 0", "2")]
+    ]
+    assert by_log_snr(rows) == {"-2 to 0": {"step": [1, 2], "loss": [3, 2]}, "0 to 2": {"step": [1], "loss": [4]}}
+
+
+def test_every_T_schedule_is_compared_at_the_settings_of_the_run() -> None:
+    settings = schedule_settings(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
+    lines = compare_T_schedules(settings)
+    assert set(lines) == {name for name, kind in SAMPLERS.items() if not kind.depends_on_losses}
+    for name, line in lines.items():
+        assert SHOWN_STEPS <= len(line["step"]) <= 2 * SHOWN_STEPS
+        if name in T_SCHEDULES:
+            assert line["T_now"] == [diffusion_range(name, int(step), 1000, 500, 3, 0.1, 0.8) for step in line["step"]]
+            assert line["T_low"] == [0] * len(line["step"])
+            assert line["mean_t"] == pytest.approx([(T_now - 1) / 2 for T_now in line["T_now"]])
+    assert lines["reverse"]["T_low"] == [500 - T_now for T_now in lines["linear"]["T_now"]]
+
+
+def test_a_short_training_is_shown_at_every_step() -> None:
+    assert compare_T_schedules(schedule_settings(total_steps=3, timesteps=10))["linear"]["step"] == [0, 1, 2]
+
+
+def test_long_table_names_the_line_of_each_row() -> None:
+    assert long_table({"a": {"x": [1, 2], "y": [3, 4]}, "b": {"x": [5], "y": [6]}}, "line") == [
+        {"line": "a", "x": 1, "y": 3},
+        {"line": "a", "x": 2, "y": 4},
+        {"line": "b", "x": 5, "y": 6},
+    ]
+
+
+def test_a_markdown_table_has_a_line_for_each_row() -> None:
+    rows = [
+        {"strategy": "greedy", "eta": 0.0, "steps": 50, "mauve": 0.123456},
+        {"strategy": "nucleus", "eta": 1.0, "steps": 5, "mauve": ""},
+    ]
+    assert markdown_table(rows).splitlines() == [
+        "| strategy | eta | steps | mauve |",
+        "| --- | --- | --- | --- |",
+        "| greedy | 0 | 50 | 0.1235 |",
+        "| nucleus | 1 | 5 |  |",
+    ]
+    assert markdown_table(rows).endswith("|\n")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"value": 0.123456}, "0.1235"),
+        ({"value": 0.123456, "low": 0.1, "high": 0.234567}, "0.1235 [0.1, 0.2346]"),
+        ({"value": 12.3456, "std": 0.0123}, "12.35 ± 0.012"),
+        ({"value": 12.3456, "std": 0.0123, "low": 12.0, "high": 13.0}, "12.35 ± 0.012"),
+        ({"value": 0.9, "clustering_std": 0.01, "real": 0.96}, "0.9"),  # tells nothing of other texts, or of another seed
+        ({"value": 0.9, "std": 0.02, "clustering_std": 0.01}, "0.9 ± 0.02"),
+    ],
+)
+def test_a_cell_shows_the_deviation_over_seeds_or_else_the_interval(entry: dict[str, float], expected: str) -> None:
+    assert cell(entry) == expected
+
+
+ENTRY = {"value": 0.5, "low": 0.4, "high": 0.6}
+STRATEGIES = {"greedy": {"distinct": ENTRY}, "beam": {"distinct": ENTRY | {"value": 0.75}}}
+REFERENCES = {
+    "train_train": {"distinct": {"value": 1.0}},
+    "control": {"greedy": {"distinct": {"value": 0.1}}, "beam": {"distinct": {"value": 0.2}}},
+    "ceiling": {"greedy": {"distinct": {"value": 0.8}}, "beam": {"distinct": {"value": 0.9}}},
+    "baseline": {"distinct": {"value": 0.7}},
+    "by_label": {"train_train": {"cheap": {"texts": {"value": 20}, "distinct": {"value": 0.95, "std": 0.01}}}},
+}
+
+
+def test_bare_values_reduce_each_entry_however_deep() -> None:
+    assert bare_values(STRATEGIES) == {"greedy": {"distinct": 0.5}, "beam": {"distinct": 0.75}}
+    assert bare_values(REFERENCES) == {
+        "train_train": {"distinct": 1},
+        "control": {"greedy": {"distinct": 0.1}, "beam": {"distinct": 0.2}},
+        "ceiling": {"greedy": {"distinct": 0.8}, "beam": {"distinct": 0.9}},
+        "baseline": {"distinct": 0.7},
+        "by_label": {"train_train": {"cheap": {"texts": 20, "distinct": 0.95}}},
+    }
+
+
+SETTINGS = {"num_samples": 40, "held_out": "valid"}
+SAMPLING = {"eval_seeds": [42, 43], "num_samples": 40, "top_p": 0.9}
+BY_LABEL = {"greedy": {"cheap": {"texts": {"value": 20.0}}}}
+
+
+def test_the_record_of_an_evaluation_holds_scores_settings_and_how_texts_were_sampled() -> None:
+    scores = {"sampling": SAMPLING, "strategies": STRATEGIES, "by_label": BY_LABEL}
+    assert evaluation_record(SETTINGS, scores, REFERENCES) == {
+        "settings": {"num_samples": 40, "held_out": "valid", "eval_seeds": [42, 43]},
+        "sampling": SAMPLING,
+        "samples": STRATEGIES,
+        "by_label": BY_LABEL,
+        "references": REFERENCES,
+    }
+    assert "eval_seeds" not in SETTINGS
+
+
+def test_the_record_says_nothing_of_labels_where_no_text_was_asked_to_have_one() -> None:
+    record = evaluation_record(SETTINGS, {"sampling": SAMPLING, "strategies": STRATEGIES, "by_label": {}}, REFERENCES)
+    assert set(record) == {"settings", "sampling", "samples", "references"}
+
+
+def test_set_rows_stand_one_by_one_with_generated_texts_first() -> None:
+    rows = set_rows(bare_values(STRATEGIES), bare_values(REFERENCES))
+    assert {name: row["distinct"] for name, row in rows.items()} == {
+        "greedy, generated": 0.5,
+        "beam, generated": 0.75,
+        "greedy, control": 0.1,
+        "greedy, ceiling": 0.8,
+        "beam, control": 0.2,
+        "beam, ceiling": 0.9,
+        "train_train": 1,
+        "baseline": 0.7,
+    }
+    assert list(rows)[:2] == ["greedy, generated", "beam, generated"]
+
+
+def test_set_rows_leave_entries_as_they_are() -> None:
+    assert set_rows(STRATEGIES, REFERENCES)["greedy, generated"] == {"distinct": ENTRY}
+
+
+def test_bounds_are_shown_of_the_strategies_of_the_samples_alone() -> None:
+    assert not any(name.startswith("beam") for name in set_rows({"greedy": STRATEGIES["greedy"]}, REFERENCES))
+
+
+def test_summary_shows_the_metrics_to_look_at_first_in_their_order_and_no_other() -> None:
+    row = dict.fromkeys([*SHOWN_METRICS[::-1], "unique_words"], 0.5)
+    assert summary({"generated": row}).splitlines()[0].split() == list(SHOWN_METRICS)
+
+
+def test_summary_has_a_line_for_each_set_and_a_dash_for_what_it_lacks() -> None:
+    table = summary(
+        {"generated": {"grammatical": 0.9, "perplexity": 12.3456, "mauve_valid": 0.8}, "train_valid": {"perplexity": 9.0}}
+    )
+    assert [line.split() for line in table.splitlines()] == [
+        ["grammatical", "perplexity", "mauve_valid"],
+        ["generated", "0.900", "12.346", "0.800"],
+        ["train_valid", "-", "9.000", "-"],
+    ]
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_a_table_of_scores_has_the_metrics_that_any_row_has() -> None:
+    rows = {"a": {"perplexity": {"value": 4.0, "std": 0.25}}, "b": {"distinct": {"value": 1.0}}}
+    lines = scores_table(rows, ["perplexity", "mauve_train", "distinct"]).splitlines()
+    assert lines == ["|  | perplexity | distinct |", "| --- | --- | --- |", "| a | 4 ± 0.25 |  |", "| b |  | 1 |"]

@@ -1,0 +1,265 @@
+"""dvc.yaml says what the code does: the same stages, the files each one imports, the parameters each one reads."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
+
+from annealed_lm.config.config import Config
+from annealed_lm.config.sections import Section
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+TOOLS = {
+    "apply_preset",
+    "clean_resume",
+    "compare_experiments",
+    "doctor",
+    "generate_dataset",
+    "report_test",
+    "run_benchmarks",
+    "run_study",
+    "score_files",
+    "sweep_sampling",
+    "tabulate_results",
+}
+"""Scripts that a person runs; every other script is a stage."""
+READS_THE_SCHEMA = "validate_params"
+SCHEMA = ("config.py", "config_sections.py")
+"""On which the result of that stage depends; the others depend on the values, which are params."""
+
+SIDE_FOLDERS = {".resume", ".trackers"}
+"""Neither dep nor out: checkpoints, which change how soon a training ends and not what it gives, and what trackers keep."""
+
+
+def dvc_yaml() -> dict[str, Any]:
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+    return values
+
+
+STAGES: dict[str, dict[str, Any]] = dvc_yaml()["stages"]
+
+
+def outs(stage: str) -> dict[str, dict[str, Any]]:
+    """Path -> options."""
+    entries = STAGES[stage].get("outs", [])
+    return {path: options for entry in entries for path, options in (entry.items() if isinstance(entry, dict) else [(entry, {})])}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Our files that `path` imports directly."""
+    files = {SOURCE.joinpath(*module.split(".")).with_suffix(".py") for module in imported_modules(path)}
+    return {file for file in files if file.exists()}
+
+
+def code_of(stage: str) -> set[str]:
+    """The script and our files that it imports, directly or not, as dvc.yaml writes them."""
+    found: set[Path] = set()
+    waiting = {SOURCE / f"{stage}.py"}
+    while waiting:
+        file = waiting.pop()
+        if file.name in SCHEMA and stage != READS_THE_SCHEMA:
+            continue
+        found.add(file)
+        waiting |= imported_files(file) - found
+    return {str(file.relative_to(ROOT)) for file in found}
+
+
+def is_key(key: str) -> bool:
+    model: Any = Config
+    for name in key.split("."):
+        if not (isinstance(model, type) and issubclass(model, Section) and name in model.model_fields):
+            return False
+        model = model.model_fields[name].annotation
+    return True
+
+
+def keys_read(stage: str) -> set[str]:
+    """The keys of params.yaml that a script reads: each config.<key> and config.<section>.<key> that it writes out."""
+    module = tree(SOURCE / f"{stage}.py")
+    functions = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    parents = {child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)}
+    keys = set()
+    for node in ast.walk(module):
+        if not (isinstance(node, ast.Name) and node.id == "config" and isinstance(node.ctx, ast.Load)):
+            continue
+        key = ""
+        step = parents[node]
+        while isinstance(step, ast.Attribute) and is_key(f"{key}.{step.attr}".lstrip(".")):
+            key = f"{key}.{step.attr}".lstrip(".")
+            step = parents[step]
+        if isinstance(step, ast.Call) and isinstance(step.func, ast.Name) and step.func.id in functions:
+            continue  # what that function reads is written out in this file too
+        assert key, f"src/{stage}.py line {node.lineno} uses config without naming a key"
+        keys.add(key)
+    return keys
+
+
+def keys_declared(stage: str) -> set[str]:
+    return {entry for entry in STAGES[stage].get("params", []) if isinstance(entry, str)}
+
+
+def leaves(key: str) -> set[str]:
+    """The keys under a section, or the key itself."""
+    annotation: Any = Config
+    for name in key.split("."):
+        annotation = annotation.model_fields[name].annotation
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return {f"{key}.{name}" for name in annotation.model_fields}
+    return {key}
+
+
+def all_leaves(keys: set[str]) -> set[str]:
+    return {leaf for key in keys for leaf in leaves(key)}
+
+
+def test_a_stage_is_a_script() -> None:
+    scripts = {path.stem for path in SOURCE.glob("*.py")}
+    assert scripts - TOOLS == set(STAGES)
+    assert scripts >= TOOLS
+
+
+def test_a_section_of_params_belongs_to_the_stage_of_its_name() -> None:
+    sections = {name for name in Config.model_fields if leaves(name) != {name}}
+    assert sections <= set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_code_that_the_stage_imports(stage: str) -> None:
+    declared = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
+    assert sorted(declared) == sorted(code_of(stage))
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != READS_THE_SCHEMA])
+def test_params_are_what_the_stage_reads(stage: str) -> None:
+    read, declared = all_leaves(keys_read(stage)), all_leaves(keys_declared(stage))
+    assert read <= declared, "read, but not under params"
+    assert declared - read <= leaves(stage) if stage in Config.model_fields else declared == read
+
+
+def test_the_whole_of_params_is_checked_first() -> None:
+    assert STAGES[READS_THE_SCHEMA]["params"] == [{"params.yaml": None}]
+    (marker,) = outs(READS_THE_SCHEMA)
+    assert all(marker in STAGES[stage]["deps"] for stage in STAGES if stage != READS_THE_SCHEMA)
+
+
+def test_dvc_changes_no_other_line_of_params_when_it_sets_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    apply_overrides(str(path), ["random_seed=7", "train_diffusion.tan_d=3"])
+    before, after = ((folder / "params.yaml").read_text().splitlines() for folder in (ROOT, tmp_path))
+    assert len(before) == len(after)
+    changed = [new.split()[0] for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["random_seed:", "tan_d:"]
+
+
+def test_every_parameter_is_read_by_some_stage() -> None:
+    read = {leaf for stage in STAGES for leaf in all_leaves(keys_read(stage))} if STAGES else set()
+    assert all_leaves(set(Config.model_fields)) - read == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_command_names_the_script_and_the_paths_of_the_entry(stage: str) -> None:
+    program, script, *arguments = STAGES[stage]["cmd"].split()
+    assert (program, script) == ("python", f"src/{stage}.py")
+    flags, paths = arguments[::2], arguments[1::2]
+    assert all(flag.startswith("--") for flag in flags)
+    inputs = {dep for dep in STAGES[stage]["deps"] if not dep.startswith("src/")}
+    inputs -= set(outs(READS_THE_SCHEMA))  # waited for, not read
+    # a folder that stands for the files in it which are outs, beside others that are not of this stage
+    written = {path for path in outs(stage) if path not in paths} and {path.split("/")[0] for path in outs(stage)}
+    assert set(paths) - SIDE_FOLDERS == {"params.yaml"} | inputs | (written or set(outs(stage)))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_inputs_are_outs_of_other_stages_or_the_raw_data(stage: str) -> None:
+    produced = {path for other in STAGES if other != stage for path in outs(other)}
+    inputs = {dep for dep in STAGES[stage]["deps"] if not dep.startswith("src/")}
+    assert inputs <= produced | {"data/raw"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_are_cached_and_ignored_by_git_except_the_report(stage: str) -> None:
+    for path, options in outs(stage).items():
+        ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", f"{path}/x"], cwd=ROOT, check=False).returncode == 0
+        file_ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, check=False).returncode == 0
+        cached = options.get("cache", True)
+        assert cached == (stage != "report")
+        assert (ignored or file_ignored) == cached
+        assert "persist" not in options
+
+
+def test_metrics_and_plots_are_in_git() -> None:
+    files = [*dvc_yaml()["metrics"]]
+    for plot in dvc_yaml()["plots"]:
+        files += [plot] if isinstance(plot, str) else [path for options in plot.values() for path in options["y"]]
+    assert files
+    assert set(files) <= set(outs("report"))
+
+
+def test_a_change_of_the_metrics_does_not_retrain_the_diffusion() -> None:
+    for stage in ("train_diffusion", "train_autoencoder", "encode_latents"):
+        names = {Path(path).stem for path in code_of(stage)}
+        assert not names & {"text_metrics", "ngrams", "mauve_metric", "text_features", "language_model", "plots"}, stage
+
+
+def test_only_training_depends_on_the_T_schedule() -> None:
+    varied = {"T_schedule", "power", "optimizer", "random_seed"}
+    assert {stage for stage in STAGES if keys_declared(stage) & (varied - {"power"})} == {"train_diffusion"}
+    assert keys_declared("train_diffusion") >= varied
+    assert {stage for stage in STAGES if "src/annealed_lm/annealing.py" in code_of(stage)} == {
+        "validate_params",
+        "train_diffusion",
+        "report",
+    }
+
+
+def test_package_file_is_empty() -> None:
+    assert (SOURCE / "annealed_lm" / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-trackers.txt"])
+def test_requirements_are_pinned(name: str) -> None:
+    lines = [line.split("  #")[0] for line in (ROOT / name).read_text().splitlines() if not line.startswith(("#", "-r "))]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", line)] == []
+
+
+def test_what_the_code_imports_is_required() -> None:
+    required = {line.split("==")[0].lower() for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line}
+    imported = {module.split(".")[0] for path in SOURCE.rglob("*.py") for module in imported_modules(path)}
+    providers = packages_distributions()
+    foreign = imported - set(sys.stdlib_module_names) - {"annealed_lm"}
+    assert {name for name in foreign if not required & {provider.lower() for provider in providers[name]}} == set()
+    assert foreign
+
+
+def test_page_of_the_plots_loads_nothing_from_the_network() -> None:
+    page = (ROOT / ".dvc" / "plots" / "offline.html").read_text(encoding="utf-8")
+    assert page.count("{plot_divs}") == 1
+    assert "{scripts}" not in page
+    assert page.count("<script") == 1
+    assert re.search(r"""<(script|link|img)[^>]*(src|href)\s*=\s*["']?(https?:)?//""", page) is None
+    assert all(f"window.{name}=" in page for name in ("vega", "vegaLite", "vegaEmbed"))

@@ -1,0 +1,381 @@
+import dataclasses
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from annealed_lm.common.errors import InputError
+from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, code_key, resume_folder, training_key
+
+ROOT = Path(__file__).parents[2]
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def parts(value: float) -> dict[str, Any]:
+    """A model and its optimizer after a step that leaves `value` in all of the model's weights."""
+    model = nn.Linear(20, 20)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(20)).sum().backward()
+    optimizer.step()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, value)
+    return {"model": model, "optimizer": optimizer}
+
+
+def loaded(store: CheckpointStore) -> tuple[int, float, Rows]:
+    """Steps, the weights' value and the records of the checkpoint."""
+    state, records = parts(0.0), {"training": [{"step": 99}], "validation": []}
+    step = store.load(state, records)
+    values = set(state["model"].weight.flatten().tolist())
+    assert len(values) == 1
+    return step, values.pop(), records
+
+
+def test_a_checkpoint_gives_back_state_step_and_records(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    state = parts(1.5)
+    store.save(7, state, {"training": [{"step": 7, "loss": 0.25, "t_range": "0-9"}], "validation": []})
+    fresh, records = parts(0.0), {"training": [{"step": 99}], "validation": [{"step": 98}]}
+    assert store.load(fresh, records) == 7
+    assert records == {"training": [{"step": 7, "loss": 0.25, "t_range": "0-9"}], "validation": []}
+    assert torch.equal(fresh["model"].weight, state["model"].weight)
+    moments = [part["optimizer"].state_dict()["state"][0]["exp_avg"] for part in (fresh, state)]
+    assert torch.equal(*moments)
+
+
+def test_without_a_checkpoint_nothing_changes(tmp_path: Path) -> None:
+    assert loaded(CheckpointStore(tmp_path / "key")) == (0, 0.0, {"training": [{"step": 99}], "validation": []})
+
+
+@pytest.mark.parametrize("failure", ["while writing", "while flushing"])
+def test_a_save_that_fails_leaves_the_last_good_checkpoint(failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": [], "validation": []})
+
+    def full_disk(*arguments: Any) -> None:
+        if failure == "while writing":
+            arguments[1].write(b"half a checkpoint")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((torch, "save") if failure == "while writing" else (os, "fsync")), full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        store.save(8, parts(2.5), {"training": [], "validation": []})
+    monkeypatch.undo()
+    assert loaded(store) == (7, 1.5, {"training": [], "validation": []})
+    assert [path.name for path in store.folder.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.99])
+def test_a_truncated_checkpoint_is_one_sentence_that_says_what_to_remove(share: float, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    data = store.path.read_bytes()
+    store.path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=r"key/checkpoint.pt cannot be read \(\w+\); remove .*key to start this training anew"):
+        loaded(store)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "touched",)
+
+    store = CheckpointStore(tmp_path / "key")
+    store.folder.mkdir()
+    torch.save({"step": 1, "state": Payload(), "records": {}}, store.path)
+    with pytest.raises(InputError, match="cannot be read"):
+        loaded(store)
+    assert not (tmp_path / "touched").exists()
+
+
+def rewritten(store: CheckpointStore, **changes: Any) -> None:
+    """The checkpoint with other values of its entries; None takes an entry out."""
+    saved = torch.load(store.path) | changes
+    torch.save({name: value for name, value in saved.items() if value is not None}, store.path)
+
+
+def test_a_checkpoint_of_another_torch_is_one_sentence_that_names_both(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    here = str(torch.__version__).partition("+")[0]
+    rewritten(store, torch="2.0.1")
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt was written by torch 2.0.1, and this is torch {here}, .* remove "):
+        loaded(store)
+    assert store.steps_done() == 7
+
+
+@pytest.mark.parametrize("number", [0, 2, None])
+def test_a_checkpoint_of_another_format_is_one_sentence_that_names_both(number: int | None, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    rewritten(store, format=number)
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt has format {number}, and this code reads format 1: .*remove .*key"):
+        loaded(store)
+    assert store.steps_done() is None
+
+
+def without_bias() -> dict[str, Any]:
+    model = nn.Linear(20, 20, bias=False)
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
+
+
+def wider() -> dict[str, Any]:
+    model = nn.Linear(20, 30)
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
+
+
+def two_groups() -> dict[str, Any]:
+    model = nn.Linear(20, 20)
+    return {"model": model, "optimizer": torch.optim.AdamW([{"params": [each]} for each in model.parameters()])}
+
+
+MISFITS: dict[str, tuple[Any, str]] = {
+    "part missing": (lambda: parts(1.5) | {"scaler": nn.Linear(1, 1)}, "the file lacks scaler"),
+    "part too many": (lambda: {"model": parts(1.5)["model"]}, "the file has the unknown optimizer"),
+    "weight too many": (without_bias, "model has the unknown bias"),
+    "weight missing": (lambda: parts(1.5) | {"model": nn.BatchNorm1d(20)}, "model lacks num_batches_tracked, running_mean"),
+    "other shape": (wider, r"weight of model has \[20, 20\] elements, not \[30, 20\]"),
+    "other groups": (two_groups, r"param_groups of optimizer has \[2\] elements, not \[1, 1\]"),
+}
+
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_a_state_of_something_else_is_one_sentence_and_changes_nothing(what: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": []})
+    make, finding = MISFITS[what]
+    state, records = make(), {"training": [{"step": 99}]}
+    before = {name: weight.clone() for name, weight in state["model"].state_dict().items()}
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt is no state of this training \({finding}.*\); remove .*/key to"):
+        store.load(state, records)
+    assert all(torch.equal(weight, before[name]) for name, weight in state["model"].state_dict().items())
+    assert records == {"training": [{"step": 99}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"records": {}}, "the file lacks training"),
+        ({"records": {"training": [], "timing": []}}, "the file has the unknown timing"),
+        ({"records": None}, "the file lacks records"),
+        ({"extra": 1}, "the file has the unknown extra"),
+    ],
+)
+def test_records_and_entries_are_those_that_are_written(changes: dict[str, Any], finding: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": []})
+    rewritten(store, **changes)
+    with pytest.raises(InputError, match=rf"is no state of this training \({finding}\)"):
+        store.load(parts(0.0), {"training": []})
+
+
+def test_a_part_that_refuses_its_state_is_named(tmp_path: Path) -> None:
+    class Refuses(nn.Linear):
+        def load_state_dict(self, *_: Any) -> Any:
+            raise ValueError("not\nthese")
+
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, {"model": nn.Linear(2, 2)}, {})
+    with pytest.raises(InputError, match=r"is no state of this training \(model: ValueError not these\); remove"):
+        store.load({"model": Refuses(2, 2)}, {})
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from annealed_lm.training.checkpoints import CheckpointStore
+from annealed_lm.common.errors import one_sentence_errors
+store = CheckpointStore(Path(sys.argv[1]))
+with one_sentence_errors(), store.held():
+    store.save(1, {"model": torch.nn.Linear(10, 10)}, {})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    store.save(2, {"model": torch.nn.Linear(10, 10)}, {"rows": [{"text": "word " * int(sys.argv[3])}]})
+"""
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, 0), (1000, 0), (10_000, 10_000)])
+def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_the_last_checkpoint(limit: int, words: int, tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    finished = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(folder), str(limit), str(words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        f"error: the limit on the size of a file is reached while writing {folder}/checkpoint.pt; raise it (ulimit -f) and run "
+        "again: the last checkpoint and finished stages are kept\n"
+    )
+    assert CheckpointStore(folder).steps_done() == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "lock"]
+
+
+def test_a_finished_training_leaves_nothing(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    with store.held():
+        store.save(7, parts(1.5), {})
+    store.remove()
+    store.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_kept_beside_a_checkpoint_never_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.remove()
+    assert not store.path.exists()
+
+
+def test_a_finished_training_leaves_what_another_process_has_taken_up_since(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    with CheckpointStore(store.folder).held():
+        store.remove()
+    assert store.steps_done() == 7
+
+
+def test_the_lock_of_a_folder_that_is_being_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: shutil.rmtree(store.folder))
+    with pytest.raises(InputError, match=r"key was removed by another process at this moment; run again"), store.held():
+        pass
+
+
+def test_holding_sweeps_what_a_killed_process_was_writing_and_nothing_else(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    (store.folder / "snapshots" / "000003").mkdir(parents=True)
+    half = store.folder / "snapshots" / ".000006.99.partial"
+    half.mkdir()
+    (half / ".denoiser.json.99.partial").write_bytes(b"half")
+    (store.folder / ".checkpoint.pt.99.partial").write_bytes(b"half")
+    with store.held():
+        assert sorted(path.name for path in store.folder.rglob("*")) == ["000003", "checkpoint.pt", "lock", "snapshots"]
+
+
+def test_a_folder_says_what_it_is_for_from_the_first_time_that_it_is_held(
+    inputs: tuple[dict[str, Any], list[Path], list[Path]], tmp_path: Path
+) -> None:
+    code = inputs[2][0]
+    description = TrainingDescription.of(code / "train_walk.py", "a walk", 12)
+    assert (description.stage, description.trains, description.steps) == ("train_walk", "a walk", 12)
+    assert description.code == code_key(code)
+    store = CheckpointStore(tmp_path / "key", description)
+    assert store.description() is None
+    for walk in (description, dataclasses.replace(description, trains="another walk"), None):
+        store = CheckpointStore(tmp_path / "key", walk)
+        with store.held():
+            assert store.description() == description
+    (code / "stage.py").write_text("3")
+    assert TrainingDescription.of(code / "train_walk.py", "a walk", 12) != description
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from annealed_lm.training.checkpoints import CheckpointStore
+with CheckpointStore(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    command = [sys.executable, "-c", HOLD, str(store.folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process runs this very training"), store.held():
+            pass
+        with CheckpointStore(tmp_path / "other").held():  # another training is no matter
+            pass
+        first.kill()  # a killed process holds nothing
+        first.wait()
+    with store.held():
+        pass
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[dict[str, Any], list[Path], list[Path]]:
+    latents, code = tmp_path / "latents", tmp_path / "src"
+    (latents / "inner").mkdir(parents=True)
+    (latents / "train.npy").write_bytes(b"1")
+    (latents / "inner" / "mean.npy").write_bytes(b"2")
+    (code / "package").mkdir(parents=True)
+    (code / "stage.py").write_text("1")
+    (code / "package" / "module.py").write_text("2")
+    return {"steps": 10, "power": 2.0}, [latents], [code]
+
+
+def test_the_key_is_the_same_for_the_same_training(inputs: tuple[dict[str, Any], list[Path], list[Path]]) -> None:
+    values, data, code = inputs
+    key = training_key(values, data, code)
+    assert key == training_key(dict(reversed(values.items())), data, code)
+    (code[0] / "package" / "__pycache__").mkdir()
+    (code[0] / "package" / "__pycache__" / "module.pyc").touch()
+    (code[0] / "notes.txt").touch()
+    (data[0] / "train.npy").touch()  # a new time stamp
+    assert key == training_key(values, data, code)
+
+
+@pytest.mark.parametrize(
+    "changed", ["parameter", "new parameter", "input", "inner input", "input renamed", "input added", "code", "inner code"]
+)
+def test_the_key_changes_with_whatever_decides_the_result(
+    changed: str, inputs: tuple[dict[str, Any], list[Path], list[Path]]
+) -> None:
+    values, data, code = inputs
+    before = training_key(values, data, code)
+    match changed:
+        case "parameter":
+            values["power"] = 3.0
+        case "new parameter":
+            values["random_seed"] = 1
+        case "input":
+            (data[0] / "train.npy").write_bytes(b"3")
+        case "inner input":
+            (data[0] / "inner" / "mean.npy").write_bytes(b"3")
+        case "input renamed":
+            (data[0] / "train.npy").rename(data[0] / "valid.npy")
+        case "input added":
+            (data[0] / "valid.npy").touch()
+        case "code":
+            (code[0] / "stage.py").write_text("3")
+        case "inner code":
+            (code[0] / "package" / "module.py").write_text("3")
+    assert training_key(values, data, code) != before
+
+
+def test_inputs_may_be_files(tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("1")
+    before = training_key({}, [file], [])
+    file.write_text("2")
+    assert training_key({}, [file], []) != before
+
+
+def test_experiments_in_a_copy_resume_from_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert resume_folder(Path(".resume")) == Path(".resume")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert resume_folder(Path(".resume")) == tmp_path / ".resume"
+    assert resume_folder(tmp_path / "elsewhere") == tmp_path / "elsewhere"

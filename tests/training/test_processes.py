@@ -1,0 +1,142 @@
+"""Several processes on one batch train as one process does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from annealed_lm.common.files import read_tsv
+from annealed_lm.training.processes import ALONE, Processes
+from support.diffusion_runs import arguments, weights
+from support.tiny import CPU, ROOT, write_latents
+
+LABELS = ("bad", "fair", "good")
+CHANGES: dict[str, Any] = {"class_conditional": True, "num_train_steps": 12, "train_batch_size": 9, "log_every": 1}
+
+
+@pytest.mark.parametrize("things", [0, 1, 7, 12])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_shares_are_equal_and_leave_nothing_out(count: int, things: int) -> None:
+    shares = [Processes(rank, count, CPU).share(things) for rank in range(count)]
+    assert [thing for share in shares for thing in share] == list(range(things))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_process_alone_agrees_with_itself() -> None:
+    assert ALONE.is_main
+    assert ALONE.any(True)
+    assert not ALONE.any(False)
+    value = torch.tensor(3.0)
+    assert ALONE.sum(value) is value
+    ALONE.wait()
+
+
+def test_one_of_several_asks_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[bool] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: value.mul_(2))  # the other one has the same
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: waits.append(True))
+    processes, own = Processes(0, 2, CPU), torch.tensor(3.0)
+    assert processes.sum(own) == 6
+    assert own == 3
+    assert processes.any(True)
+    assert not processes.any(False)
+    processes.wait()
+    assert waits == [True]
+
+
+def agree(rank: int, folder: str) -> None:
+    """What two processes find, each in a file of its own."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    processes = Processes(rank, 2, CPU)
+    own = torch.tensor(rank + 1.0)
+    found: list[Tensor | bool] = [processes.sum(own), own, processes.any(rank == 1), processes.any(False), processes.is_main]
+    processes.wait()
+    torch.save([float(each) for each in found], Path(folder) / str(rank))
+
+
+def test_two_processes_agree(tmp_path: Path) -> None:
+    spawn(agree, (str(tmp_path),), nprocs=2)
+    assert torch.load(tmp_path / "0") == [3, 1, True, False, True]
+    assert torch.load(tmp_path / "1") == [3, 2, True, False, False]
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_latents(tmp_path_factory.mktemp("project") / "latents", LABELS)
+
+
+def start(folder: Path, latents: Path, **changes: Any) -> "subprocess.Popen[str]":
+    """The stage, as DVC starts it, in a session of its own."""
+    command = [sys.executable, str(ROOT / "src" / "train_diffusion.py"), *arguments(folder, latents, CHANGES | changes)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "WORLD_SIZE")}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment | {"OMP_NUM_THREADS": "1"}, start_new_session=True, **pipes)
+
+
+def run(folder: Path, latents: Path, **changes: Any) -> str:
+    with start(folder, latents, **changes) as process:
+        output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def alone(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    run(folder, latents)
+    return folder
+
+
+def require_same_training(one: Path, other: Path) -> None:
+    """Equal losses at each step, within 1e-4, and equal weights, within what 12 steps of AdamW make of rounding."""
+    for name in ("training", "validation"):
+        ours, theirs = (read_tsv(folder / "curves" / f"{name}.tsv") for folder in (one, other))
+        assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+        assert [float(row["loss"]) for row in ours] == pytest.approx([float(row["loss"]) for row in theirs], rel=1e-4)
+    for name, weight in weights(one).items():
+        torch.testing.assert_close(weight, weights(other)[name], atol=1e-3, rtol=1e-3)
+
+
+def test_two_processes_with_gradients_of_parts_train_as_one_does(alone: Path, latents: Path, tmp_path: Path) -> None:
+    output = run(tmp_path / "two", latents, num_processes=2, gradient_accumulation_steps=2)
+    require_same_training(tmp_path / "two", alone)
+    assert output.count("validation_loss") == 1  # one of them speaks
+    assert sorted(path.name for path in (tmp_path / "two" / "snapshots").iterdir()) == ["000003", "000006", "000009", "000012"]
+    assert list((tmp_path / "two" / "resume").iterdir()) == []
+
+
+def test_a_sampler_that_follows_the_losses_sees_those_of_all_processes(latents: Path, tmp_path: Path) -> None:
+    following = {"T_schedule": "loss_second_moment", "timesteps": 5, "num_train_steps": 16}
+    run(tmp_path / "one", latents, **following)
+    run(tmp_path / "two", latents, num_processes=2, **following)
+    require_same_training(tmp_path / "two", tmp_path / "one")
+    means = [float(row["mean_t"]) for row in read_tsv(tmp_path / "two" / "curves" / "training.tsv")]
+    assert means[0] == 2
+    assert means[-1] != 2  # by then every t has had ten losses
+
+
+def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_path: Path) -> None:
+    long: dict[str, Any] = {"num_processes": 2, "num_train_steps": 200, "checkpoint_every": 5, "validate_every": 100}
+    run(tmp_path / "uninterrupted", latents, **long)
+    with start(tmp_path / "stopped", latents, **long) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "stopped" / "resume").glob("*/checkpoint.pt")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "stopped by a signal after step" in output
+    assert not (tmp_path / "stopped" / "out").exists()
+    run(tmp_path / "stopped", latents, **long)
+    require_same_training(tmp_path / "stopped", tmp_path / "uninterrupted")
