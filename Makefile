@@ -20,31 +20,31 @@ show: $(VENV)/.installed  ## experiments side by side: what varied, and how the 
 	dvc exp show --only-changed --precision 4 --drop '$(HIDDEN_COLUMNS)'
 
 table: $(VENV)/.installed  ## finished experiments, baseline, real texts, control and ceiling in one table, with intervals
-	python src/tabulate_results.py
+	python src/lab.py table
 
 study: $(VENV)/.installed identity  ## STUDY=file: all its experiments, through DVC's queue; the same command goes on after an interruption
-	python src/run_study.py $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS))
+	python src/lab.py study $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS))
 
 compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFIX=, FOLDERS=) over seeds -> plots/comparison/report.html
-	python src/compare_experiments.py $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
+	python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
 test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
-	python src/report_test.py --experiment '$(EXP)'
+	python src/lab.py test-report --experiment '$(EXP)'
 
 frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
-	python src/sweep_sampling.py
+	python src/lab.py frontier
 
 bench: $(VENV)/.installed  ## how fast training, sampling, decoding and evaluation are, and what each saving brings -> metrics/bench.json
-	python src/run_benchmarks.py
+	python src/lab.py bench
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
 	dvc repro fetch_corpus fetch_pretrained fetch_judges
 
 doctor: $(VENV)/.installed  ## what could go wrong in the next run
-	python src/doctor.py
+	python src/lab.py doctor
 
 clean-resume: $(VENV)/.installed  ## list interrupted trainings, remove stale ones: older than DAYS (14), or of other code
-	python src/clean_resume.py $(if $(DAYS),--days $(DAYS))
+	python src/lab.py clean-resume $(if $(DAYS),--days $(DAYS))
 
 clean:  ## state of interrupted trainings, drawn plots
 	rm -rf .resume .frontier dvc_plots

@@ -1,4 +1,5 @@
-"""Texts, autoencoder, latents, language models -> data/references: what samples are compared with, and how that itself scores."""
+"""Texts, autoencoder, latents, language models -> data/references: what samples are compared with, and how that itself scores;
+how well the autoencoder gives texts back."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -16,12 +17,13 @@ from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
 from annealed_lm.evaluation.judges import Judges, load_judges
-from annealed_lm.evaluation.language_model import BASELINE, LanguageModel
+from annealed_lm.generation.reconstruction import reconstruction_report
+from annealed_lm.generation.language_model import BASELINE, LanguageModel
 from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows, gaussian_latents
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.evaluation.mauve_metric import mauve_buckets
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
-from annealed_lm.evaluation.references import REFERENCE_ROWS, EvaluationSettings, References, choose_references
+from annealed_lm.evaluation.references import RECONSTRUCTION, REFERENCE_ROWS, EvaluationSettings, References, choose_references
 from annealed_lm.autoencoder.tokenizer import tokenize
 
 Texts = Mapping[str, list[str]]
@@ -108,11 +110,14 @@ def scored_rows(
     return rows
 
 
-def write_references(out: Path, references: References, rows: Mapping[str, Any], texts: Texts) -> None:
+def write_references(
+    out: Path, references: References, rows: Mapping[str, Any], texts: Texts, reconstruction: Mapping[str, Any]
+) -> None:
     with atomic_path(out) as partial:
         partial.mkdir()
         references.save(partial)
         write_json(partial / REFERENCE_ROWS, rows)
+        write_json(partial / RECONSTRUCTION, reconstruction)
         for name, each in texts.items():
             write_jsonl(partial / f"{name}.jsonl", ({"text": text} for text in each))
 
@@ -132,6 +137,7 @@ def main() -> None:
     chosen = [held_out[row] for row in choice.held_out]
     baseline = LanguageModel.load(args.language_model / BASELINE, device)
     autoencoder = Autoencoder.load(args.autoencoder).to(device)
+    reconstruction = reconstruction_report(autoencoder, read_texts(args.texts / "valid.jsonl"), seed)
     generated = bound_texts(args.latents, autoencoder, chosen, config)
     generated["baseline"] = baseline.sample(
         count, config.prepare_references.baseline_top_p, autoencoder.settings.max_tokens, seed, config.sample_texts.batch_size
@@ -152,7 +158,7 @@ def main() -> None:
     )
     second_labels = [train_labels[row] for row in choice.second_train]
     rows = scored_rows(real | generated, features, references, judges, second_labels)
-    write_references(args.out, references, rows, generated)
+    write_references(args.out, references, rows, generated, reconstruction)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Map
     statistics = read_json(args.prepared / "statistics.json")
     counts = {part: statistics[part] for part in ("files", "splits", "labels") if part in statistics}
     write_json(args.metrics / "dataset.json", counts)
-    reconstruction = read_json(args.autoencoder / "reconstruction.json")
+    reconstruction = read_json(args.references / "reconstruction.json")
     shares = {name: share for name, share in reconstruction.items() if name != NOT_A_METRIC}
     write_json(args.metrics / "autoencoder.json", shares)
     write_json(args.metrics / "training.json", read_json(args.curves / "training.json"))
@@ -77,7 +77,7 @@ def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Map
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    inputs = ("params", "prepared", "autoencoder", "references", "curves", "quality", "samples", "scores")
+    inputs = ("params", "prepared", "references", "curves", "quality", "samples", "scores")
     for name in (*inputs, "metrics", "plots"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen, with its reconstruction measured."""
+"""Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -9,14 +9,13 @@ import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
 from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bart
-from annealed_lm.training.autoencoder import AutoencoderTraining, train_autoencoder
+from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
 from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
 from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.config.sections import TrainAutoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts
-from annealed_lm.generation.reconstruction import reconstruction_report
 from annealed_lm.common.seeds import derive_seed
 from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
 
@@ -53,7 +52,6 @@ def main() -> None:
     texts = read_texts(args.texts / "train.jsonl")
     statistics = read_json(args.texts / "statistics.json")
     autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
-    device = default_device()
     if autoencoder.bottleneck is not None:
         key = training_key(section.model_dump(), inputs=[args.texts, args.pretrained], code=[Path(__file__).parent])
         description = TrainingDescription.of(
@@ -62,13 +60,10 @@ def main() -> None:
         store = CheckpointStore(resume_folder(args.resume) / key, description)
         ids = tokenize(autoencoder.tokenizer, texts, section.max_tokens)
         with store.held():
-            train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, device)
-    report = reconstruction_report(autoencoder.to(device).eval(), read_texts(args.texts / "valid.jsonl"), section.seed)
-    autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"], report)
+            train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())
+    autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"])
     if autoencoder.bottleneck is not None:
         store.remove()
-    for name, shares in report.items():
-        print(f"{name}: {shares}")
 
 
 if __name__ == "__main__":

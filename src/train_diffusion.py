@@ -30,8 +30,8 @@ from annealed_lm.common.seeds import derive_seed
 from annealed_lm.annealing.timesteps import make_timestep_sampler
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.training.trackers import tracking
-from annealed_lm.training.denoiser import DiffusionTrainer, DiffusionTraining, Rows
-from annealed_lm.training.validation import FixedValidation
+from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining, Rows
+from annealed_lm.trainers.validation import FixedValidation
 
 
 def class_labels(config: Config, latents: Path) -> tuple[str, ...]:

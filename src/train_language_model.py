@@ -11,8 +11,8 @@ from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_texts
-from annealed_lm.evaluation.language_model import BASELINE, JUDGE
-from annealed_lm.training.language_model import LanguageModelTraining, small_gpt2, train_language_model
+from annealed_lm.generation.language_model import BASELINE, JUDGE
+from annealed_lm.trainers.language_model import LanguageModelTraining, small_gpt2, train_language_model
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 
 

@@ -18,7 +18,7 @@ def trained_autoencoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """By latent layout; they give most of `tiny.TEXTS` back. Tests leave them as they are."""
     # Imported here: tests that need no model start without the model libraries.
     from annealed_lm.autoencoder.tokenizer import tokenize
-    from annealed_lm.training.autoencoder import train_autoencoder
+    from annealed_lm.trainers.autoencoder import train_autoencoder
     from annealed_lm.training.checkpoints import CheckpointStore
     from support import tiny
 

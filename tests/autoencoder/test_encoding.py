@@ -45,7 +45,7 @@ def encode_prepared(
     folder.mkdir(exist_ok=True)
     write_params(folder / "params.yaml", {"encode_latents": {"train_latents": train_latents}})
     write_prepared(folder / "prepared", labelled)
-    make_autoencoder(layout).save(folder / "autoencoder", "0123456789abcdef", "text", {})
+    make_autoencoder(layout).save(folder / "autoencoder", "0123456789abcdef", "text")
     paths = {"params": "params.yaml", "texts": "prepared", "autoencoder": "autoencoder", "out": "latents"}
     monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])
     encode_latents.main()

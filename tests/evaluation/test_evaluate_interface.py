@@ -21,10 +21,10 @@ from annealed_lm.evaluation.evaluate_interface import (
     shuffled_halves,
 )
 from annealed_lm.evaluation.features import FeatureModel
-from annealed_lm.evaluation.language_model import LanguageModel
 from annealed_lm.evaluation.mauve_metric import mauve_score
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.text_metrics import text_metrics
+from annealed_lm.generation.language_model import LanguageModel
 from support.tiny import CPU, TEXTS, make_tokenizer, save_feature_model, save_language_model
 
 TESTED, REAL = TEXTS[:60], TEXTS[60:120]

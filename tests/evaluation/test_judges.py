@@ -10,8 +10,8 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, write_json
 from annealed_lm.evaluation.features import INSTALLED_NAME, WEIGHTS_SHA256, FeatureModel
 from annealed_lm.evaluation.judges import Judges, load_judges, load_same_judges
-from annealed_lm.evaluation.language_model import BASELINE, JUDGE, LanguageModel
 from annealed_lm.evaluation.references import EvaluationSettings
+from annealed_lm.generation.language_model import BASELINE, JUDGE, LanguageModel
 from support.scored import REFERENCES
 from support.tiny import CPU, TEXTS, save_feature_model, save_language_model
 

@@ -12,7 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from annealed_lm.common.files import file_sha256, write_json
-from annealed_lm.evaluation.language_model import LanguageModel
+from annealed_lm.generation.language_model import LanguageModel
 
 CPU = torch.device("cpu")
 TEXTS = ["the cat is old", "old", " a dog", "Üñî\ncode", "very " * 30, "the cat is old"]

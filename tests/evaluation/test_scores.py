@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.model_description import ModelDescription
-from annealed_lm.evaluation.features import FeatureModel, Features
+from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.judges import Judges
 from annealed_lm.evaluation.mauve_metric import mauve_score
 from annealed_lm.evaluation.references import References

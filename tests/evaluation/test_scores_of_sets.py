@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.evaluation import scores as evaluation
 from annealed_lm.evaluation.bootstrap import wilson_interval
-from annealed_lm.evaluation.features import Features
 from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
 from annealed_lm.evaluation.scores import SHARES, SetScores, summarise, summarise_labels
 from support.scored import (

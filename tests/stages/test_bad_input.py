@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from annealed_lm.common import files
-from annealed_lm.evaluation.language_model import JUDGE
 from annealed_lm.evaluation.references import REFERENCE_ROWS
+from annealed_lm.generation.language_model import JUDGE
 from support.scored import REFERENCES
 from support.tiny import make_autoencoder, save_language_model, write_params, write_prepared
 
@@ -140,7 +140,7 @@ def test_empty_text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_autoencoder_of_another_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path / "params.yaml", {})
     write_prepared(tmp_path / "prepared")
-    make_autoencoder().save(tmp_path / "autoencoder", "fedcba9876543210", "restaurants", {})
+    make_autoencoder().save(tmp_path / "autoencoder", "fedcba9876543210", "restaurants")
     before = sorted(tmp_path.rglob("*"))
     sentence = run_stage(monkeypatch, tmp_path, "encode_latents", texts="prepared", autoencoder="autoencoder", out="latents")
     assert "was trained on other texts (restaurants" in sentence

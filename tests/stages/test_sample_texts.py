@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_latents(folder / "latents", LABELS)
     autoencoder = make_autoencoder("per_token", latent_dim=LATENT_DIM)
-    autoencoder.save(folder / "autoencoder", "0123456789abcdef", "text", {})
+    autoencoder.save(folder / "autoencoder", "0123456789abcdef", "text")
     for normalize_latent in (False, True):
         make_diffusion_model(normalize_latent=normalize_latent).save(folder / f"diffusion {normalize_latent}")
     make_diffusion_model(LABELS).save(folder / "diffusion conditional")

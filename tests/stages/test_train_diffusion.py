@@ -28,7 +28,7 @@ from annealed_lm.config.types import Optimizer
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from annealed_lm.diffusion.process import LOSSES
-from annealed_lm.training.denoiser import DiffusionTrainer
+from annealed_lm.trainers.denoiser import DiffusionTrainer
 from support.diffusion_runs import STEPS, TOP_LEVEL, arguments, differ, outputs, weights
 from support.tiny import ROOT, make_autoencoder, write_latents, write_params, write_prepared
 
@@ -224,7 +224,7 @@ def test_latents_encoded_on_the_fly_train_as_cached_ones_do(run: Run, tmp_path: 
     for train_latents in ("cached", "on_the_fly"):
         folder = tmp_path / train_latents
         write_prepared(folder / "texts")
-        make_autoencoder("per_token").save(folder / "autoencoder", "0123456789abcdef", "text", {})
+        make_autoencoder("per_token").save(folder / "autoencoder", "0123456789abcdef", "text")
         write_params(folder / "encoding.yaml", {"encode_latents": {"train_latents": train_latents}})
         paths = {"params": "encoding.yaml", "texts": "texts", "autoencoder": "autoencoder", "out": "latents"}
         monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])

@@ -7,10 +7,10 @@ import numpy as np
 
 from annealed_lm.common.model_description import ModelDescription
 from annealed_lm.corpora.restaurants import make_corpus
-from annealed_lm.evaluation.language_model import LanguageModel, TextLikelihoods
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.references import EvaluationSettings, References
 from annealed_lm.evaluation.scores import FeaturesByKind, SetScores, score_by_label, score_texts
+from annealed_lm.generation.language_model import LanguageModel, TextLikelihoods
 
 TEXTS = 40
 DIMENSION = 8

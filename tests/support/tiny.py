@@ -27,8 +27,8 @@ from annealed_lm.config.yaml_files import merge_preset
 from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.training.autoencoder import AutoencoderTraining
-from annealed_lm.training.language_model import small_gpt2
+from annealed_lm.trainers.autoencoder import AutoencoderTraining
+from annealed_lm.trainers.language_model import small_gpt2
 
 ROOT = Path(__file__).parents[2]
 LAYOUTS = ("compressed", "per_token")

@@ -19,8 +19,8 @@ from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 import train_diffusion
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_tsv
+from annealed_lm.trainers.denoiser import DiffusionTrainer
 from annealed_lm.training import trackers
-from annealed_lm.training.denoiser import DiffusionTrainer
 from annealed_lm.training.processes import make_accelerator
 from annealed_lm.training.trackers import WANDB_DEFAULTS, CurveTracking, require_installed, tracking
 from support.tiny import ROOT, write_latents, write_params

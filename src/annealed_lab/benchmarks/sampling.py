@@ -13,8 +13,8 @@ from annealed_lab.benchmarks.sizes import latent_lengths, make_autoencoder, make
 from annealed_lm.autoencoder.latents import Floats, gaussian_latents
 from annealed_lm.config.config import Config
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.diffusion.solvers import sample_latents
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+from annealed_lm.generation.solvers import sample_latents
 
 SMALL_BATCH = 64
 LARGE_BATCH = {"cpu": 250, "cuda": 1000}

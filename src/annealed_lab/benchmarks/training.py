@@ -23,8 +23,8 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.config.config import Config, settings_from
 from annealed_lm.diffusion.denoiser import training_flops
 from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.denoiser import DiffusionTrainer, DiffusionTraining
 from annealed_lm.training.processes import make_accelerator, require_compiler
 
 WARM_UP_STEPS = 2

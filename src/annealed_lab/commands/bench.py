@@ -8,7 +8,7 @@ import annealed_lm.common.offline  # noqa: F401, I001  (first: the model librari
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from annealed_lab.benchmarks.training import (
 from annealed_lm.training.checkpoints import resume_folder
 from annealed_lm.config.config import Config, load_config
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.intervals import parse_interval
 
 MATRIX_REPEATS = 8
@@ -133,8 +133,8 @@ def names(text: str, option: str, allowed: list[str]) -> list[str]:
     return chosen
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     paths = {
         "params": "params.yaml",
         "texts": "data/prepared",
@@ -154,14 +154,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="of an evaluation, of which the fastest counts")
     parser.add_argument("--matrix-size", type=int, help="of the matrices whose product measures the machine")
     parser.add_argument("--extrapolate", action="store_true", help="measure only how long a whole training takes")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     args.sections = names(args.sections, "--sections", sections)
     args.sizes = names(args.sizes, "--sizes", [*SIZES])
     return args
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(program: str, arguments: Sequence[str]) -> None:
+    args = parse_arguments(program, arguments)
     device = default_device()
     results = Results(args.out, describe_machine(device))
     rates = in_fresh_process(matrix_rates, device, args.matrix_size or MATRIX_SIZES[device.type], MATRIX_REPEATS)
@@ -176,8 +176,3 @@ def main() -> None:
             measure_section(benchmarks, section, size, measure)
     if "evaluation" in args.sections and not args.extrapolate:
         evaluate(args, results)
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

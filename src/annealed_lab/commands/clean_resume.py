@@ -8,10 +8,10 @@ import argparse
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.reporting.tables import markdown_table
 from annealed_lm.training.checkpoints import DESCRIPTION, LOCK, CheckpointStore, code_key
 
@@ -73,12 +73,12 @@ def row(folder: Path, days: float, code: str, dry_run: bool) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resume", type=Path, default=Path(".resume"))
     parser.add_argument("--days", type=float, default=14, help="of age from which on a training is stale; 0: all not in use are")
     parser.add_argument("--dry-run", action="store_true", help="only list")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if not args.days >= 0:
         raise InputError(f"--days = {args.days:g} should be 0 or more")
 
@@ -88,8 +88,3 @@ def main() -> None:
         return
     code = code_key(Path(__file__).parent)
     print(markdown_table([row(folder, args.days, code, args.dry_run) for folder in folders]), end="")
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

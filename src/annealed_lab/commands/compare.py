@@ -5,7 +5,7 @@ An experiment that did not finish, or whose numbers are not those of its paramet
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from annealed_lab.comparison.tables import latex_page, markdown_page
 from annealed_lab.comparison.variant_groups import Member, member
 from annealed_lab.experiments.finished import commit_of, finished_experiments
 from annealed_lab.experiments.records import PARAMS, CommitSource, FolderSource, Source, read_record
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_json, write_text
 from annealed_lm.reporting.plots import save_png
 
@@ -95,8 +95,8 @@ def write_figures(comparison: dict[str, Any], folder: Path) -> dict[Path, str]:
     return written
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     parser.add_argument("--experiments", nargs="+", default=[], help="names, branches or commits; they have to be complete")
     parser.add_argument("--prefix", nargs="+", default=[], help="finished experiments whose names begin so")
     parser.add_argument("--folders", nargs="+", type=Path, default=[], help="folders of one experiment, or of such folders")
@@ -106,11 +106,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out-tables", type=Path, default=Path("plots/comparison"), help="folder (%(default)s)")
     parser.add_argument("--out-figures", type=Path, default=Path("plots/comparison"), help="folder (%(default)s)")
     parser.add_argument("--out-page", type=Path, default=Path("plots/comparison/report.html"))
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(program: str, arguments: Sequence[str]) -> None:
+    args = parse_arguments(program, arguments)
     everything = not (args.experiments or args.prefix or args.folders)
     of_git = list(experiment_sources(args.experiments, args.prefix, everything))
     members, left_out = read_members(iter([*of_git, *folder_sources(args.folders)]))
@@ -123,8 +123,3 @@ def main() -> None:
     write_text(args.out_page, page(comparison, write_figures(comparison, args.out_figures)))
     print(tables)
     print(f"The page to read: {args.out_page}")
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

@@ -3,7 +3,7 @@
 One line a check; exit status 1 if one of them found something.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from annealed_lab.experiments.checkout import (
     check_branch,
@@ -30,13 +30,9 @@ CHECKS: dict[str, Callable[[], str | None]] = {
 }
 
 
-def main() -> None:
+def main(program: str, arguments: Sequence[str]) -> None:
     findings = {name: check() for name, check in CHECKS.items()}
     for name, finding in findings.items():
         print(f"{name:16}{finding or 'ok'}")
     if any(findings.values()):
         raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,6 +5,7 @@ Each setting is scored once and kept in --cache, so a sweep goes on after an int
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
+from collections.abc import Sequence
 import argparse
 from dataclasses import replace
 from itertools import product
@@ -17,7 +18,7 @@ from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
 from annealed_lm.common.devices import default_device
 from annealed_lm.diffusion.model import DiffusionModel
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.evaluation.scores import score_alone, summarise, values_of
 from annealed_lm.common.files import read_json, write_json, write_text, write_tsv
 from annealed_lm.generation.texts import SamplingSettings, TextSampler
@@ -83,8 +84,8 @@ def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     paths = {
         "params": "params.yaml",
         "diffusion": "models/diffusion",
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--sampling-timesteps", type=int, nargs="+", default=[5, 10, 25, 50, 100])
     parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=["greedy", "nucleus"])
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     config = load_config(args.params)
     require_allowed(args, DiffusionModel.load(args.diffusion).process.timesteps)
 
@@ -126,8 +127,3 @@ def require_allowed(args: argparse.Namespace, timesteps: int) -> None:
     for eta in args.eta:
         if not 0 <= eta <= 1:
             raise InputError(f"--eta {eta:g}: it should be from 0 to 1")
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

@@ -4,6 +4,7 @@ Empty texts are left out, and counted."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
+from collections.abc import Sequence
 import argparse
 import csv
 from pathlib import Path
@@ -13,14 +14,14 @@ from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.common.devices import default_device
 from annealed_lm.diffusion.model import DiffusionModel
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path
 from annealed_lm.generation.texts import SamplingSettings, TextSampler
 from annealed_lm.common.seeds import derive_seed
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     paths = {
         "params": "params.yaml",
         "diffusion": "models/diffusion",
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--texts-per-label", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", nargs="+", help="all that the model knows, unless given")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.texts_per_label < 1:
         raise InputError(f"--texts-per-label {args.texts_per_label}: it should be at least 1")
     config = load_config(args.params)
@@ -54,8 +55,3 @@ def main() -> None:
         writer.writerow(("text", "label"))
         writer.writerows(rows)
     print(f"{len(rows)} texts in {args.out}")
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

@@ -4,29 +4,24 @@ The result is checked before it is written.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path
 from annealed_lm.config.config import parse_config
 from annealed_lm.config.yaml_files import merge_preset, read_mapping
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__.splitlines()[0])
     parser.add_argument("preset", type=Path)
     parser.add_argument("--params", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     yaml = YAML()  # keeps comments, and writes in the style in which DVC's -S does
     values = read_mapping(args.params, hint="", yaml=yaml)
     merge_preset(values, read_mapping(args.preset, hint="", yaml=yaml))
     parse_config(values, str(args.preset))
     with atomic_path(args.params) as partial:
         yaml.dump(values, partial)
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

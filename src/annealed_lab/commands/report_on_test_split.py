@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from annealed_lab.experiments.finished import commit_of
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path, read_json, write_json
 from annealed_lm.reporting.report import SHOWN_METRICS, evaluation_record, scores_table, set_rows
 
@@ -83,12 +84,12 @@ def require_first_time(commit: str, experiment: str, metrics: Path) -> None:
             raise InputError(f"{experiment} was evaluated on the test split already, which is done once: {path} has the numbers")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     parser.add_argument("--experiment", required=True, help="an experiment's name, a branch or a commit")
     parser.add_argument("--work", type=Path, default=Path(".resume"), help="where an interrupted report leaves its parts")
     parser.add_argument("--metrics", type=Path, default=Path("metrics/test"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     commit = commit_of(args.experiment)
     require_first_time(commit, args.experiment, args.metrics)
@@ -106,8 +107,3 @@ def main() -> None:
     print(
         f"± is the deviation over {len(TEST_SEEDS)} sampling seeds, in brackets are intervals over texts; the whole record: {out}"
     )
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from annealed_lm.corpora.readers import read_lines
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, write_json
 from annealed_lm.common.seeds import derive_seed
 
@@ -79,8 +79,8 @@ def score(
     from annealed_lm.common.devices import default_device
     from annealed_lm.evaluation.evaluate_interface import Mauve, Memorization, Perplexity, Repetition, TextMetric, UniqueWords
     from annealed_lm.evaluation.features import FeatureModel
-    from annealed_lm.evaluation.language_model import LanguageModel
     from annealed_lm.evaluation.scores import MAUVE_NAMES
+    from annealed_lm.generation.language_model import LanguageModel
 
     def compute(metrics: list[TextMetric]) -> dict[str, Any]:
         for metric in metrics:
@@ -120,8 +120,8 @@ def format_report(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join([table, *(f"{name}: {', '.join(f'{k} {v}' for k, v in each.items())}" for name, each in beside.items())])
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, required=True, help="to score")
     parser.add_argument("--references", type=Path, required=True, help="real texts, for MAUVE")
     parser.add_argument("--training", type=Path, help="training texts, for memorization")
@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="draw so many texts from --texts and from --references")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the shuffled union (default 0)")
     parser.add_argument("--out", type=Path, help="also write scores and settings to this .json file")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     for name in ("scaling", "language_model_scaling", "seeds", "count"):
         value = getattr(args, name)
         if value is not None and not value > 0:
@@ -147,8 +147,8 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(program: str, arguments: Sequence[str]) -> None:
+    args = parse_arguments(program, arguments)
     paths = {"texts": args.texts, "references": args.references} | ({"training": args.training} if args.training else {})
     read = {name: read_texts(path) for name, path in paths.items()}
     used = dict(read)
@@ -169,8 +169,3 @@ def main() -> None:
     if args.out:
         write_json(args.out, report)
     print(format_report(report))
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

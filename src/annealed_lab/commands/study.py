@@ -5,6 +5,7 @@ A run that was interrupted, however hard, goes on with the same command. A point
 
 import argparse
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +14,7 @@ from annealed_lab.studies.experiment_queue import ExperimentQueue
 from annealed_lab.studies.plain_runs import PlainRun
 from annealed_lab.studies.points import Study, read_study
 from annealed_lab.studies.queued_runs import QueuedRun, only_run, require_committed_params
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 
 PLAIN_OPTIONS = ("until", "seconds", "new_code")
 QUEUE_CHECKS = (check_repository, check_identity, check_branch, check_untracked_code, check_python)
@@ -71,8 +72,8 @@ def stop_at_signals() -> Event:
     return stop
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("--workers", type=int, help="points at a time; as the study says")
     parser.add_argument("--dry-run", action="store_true", help="only tell what would run")
@@ -81,7 +82,7 @@ def main() -> None:
     plain.add_argument("--until", metavar="STAGE", help="run no stage but this and those that it builds on")
     plain.add_argument("--seconds", type=float, help="then ask what runs to save and end")
     plain.add_argument("--new-code", action="store_true", help="run again what a change of the code concerns")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     study = read_study(args.study, Path("params.yaml"))
     workers = study.workers if args.workers is None else args.workers
@@ -93,8 +94,3 @@ def main() -> None:
     run = run_through_queue if args.without_dvc is None else run_plainly
     if not run(study, args, workers, stop):
         raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

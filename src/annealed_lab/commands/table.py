@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from annealed_lab.experiments.finished import commit_of, finished_experiments, read_text_at
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_text
 from annealed_lm.reporting.report import SHOWN_METRICS, scores_table, set_rows
 
@@ -92,20 +92,15 @@ def read_record(commit: str) -> dict[str, Any]:
     return record | {"run": run}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(program: str, arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(program, description=__doc__)
     parser.add_argument("--experiments", nargs="+", help="names, branches or commits (HEAD and all finished experiments)")
     parser.add_argument("--metrics", nargs="+", default=list(SHOWN_METRICS))
     parser.add_argument("--out", type=Path, help="also write the table to this file")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     records = named_records(args.experiments) if args.experiments else all_records()
     text = table(records, args.metrics)
     if args.out is not None:
         write_text(args.out, text)
     print(text)
-
-
-if __name__ == "__main__":
-    with one_sentence_errors():
-        main()

@@ -19,7 +19,6 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path, read_json, write_json
 
 DESCRIPTION = "autoencoder.json"
-RECONSTRUCTION = "reconstruction.json"
 BOTTLENECK_WEIGHTS = "bottleneck.safetensors"
 
 
@@ -168,19 +167,17 @@ class Autoencoder(nn.Module):
         layers = [*self.bart.model.encoder.layers.parameters(), *self.bart.model.decoder.layers.parameters()]
         return [p for p in layers if p.ndim == 2] + ([] if self.bottleneck is None else self.bottleneck.hidden_matrices())
 
-    def save(self, folder: Path, fingerprint: str, dataset_name: str, reconstruction: dict[str, Any]) -> None:
+    def save(self, folder: Path, fingerprint: str, dataset_name: str) -> None:
         """Write the models, the tokenizer and the description to `folder`.
 
         Args:
             fingerprint: of the texts it was trained on.
-            reconstruction: how well it gives texts back.
         """
         with atomic_path(folder) as partial:
             self.bart.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             if self.bottleneck is not None:
                 save_file(self.bottleneck.state_dict(), partial / BOTTLENECK_WEIGHTS)
-            write_json(partial / RECONSTRUCTION, reconstruction)
             write_json(
                 partial / DESCRIPTION,
                 {"dataset_name": dataset_name, "fingerprint": fingerprint, "latents": asdict(self.settings)},

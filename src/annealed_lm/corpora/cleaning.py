@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.corpora.readers import CORPUS_FILES, LabelledText, Splits
+from annealed_lm.corpora.files import CORPUS_FILES
+from annealed_lm.corpora.readers import READERS, LabelledText, Splits
 from annealed_lm.corpora.restaurants import make_corpus
 
 SPLITS = ("train", "valid", "test")
@@ -61,14 +62,16 @@ def read_files(dataset_name: str, folder: Path, preparation: Preparation) -> Spl
     Raises:
         InputError: a file that the split needs is missing, or a file cannot be read.
     """
-    corpus = CORPUS_FILES[dataset_name]
-    for name in corpus.required[preparation.split]:
+    for name in CORPUS_FILES[dataset_name].required[preparation.split]:
         if not (folder / name).is_file():
             raise InputError(
                 f"split = {preparation.split} of dataset_name = {dataset_name} needs {name}, which {folder} has not: "
                 "put it into the raw folder of the corpus, or choose split = random"
             )
-    return corpus.read(folder, preparation.split)
+    try:
+        return READERS[dataset_name](folder, preparation.split)
+    except InputError as error:
+        raise InputError(f"{error} ({folder} holds copies: mend the file in the raw folder of the corpus)") from error
 
 
 CORPORA: dict[str, Callable[[Path, Preparation], Splits]] = {

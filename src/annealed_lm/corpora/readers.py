@@ -1,4 +1,4 @@
-"""The files of each corpus: which are needed, where published ones come from, and how texts are read out of them."""
+"""How the texts of each corpus are read out of its files (`files.CORPUS_FILES`)."""
 
 import csv
 import hashlib
@@ -9,12 +9,12 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.corpora.files import AG_NEWS_FILES, E2E_ARCHIVE, SST2_FILES
 
 
 class LabelledText(NamedTuple):
@@ -29,29 +29,6 @@ Splits = dict[str, list[LabelledText]]
 
 ROC_VALID_LINES = 1000
 """So many lines of ROCStories' valid.json are for validation, the rest is the test split."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """A file as its authors published it."""
-
-    address: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class CorpusFiles:
-    """What a corpus is read from.
-
-    Attributes:
-        required: the file names that each kind of split (official, random) needs; official needs those of random at least.
-        read: (folder of the files, kind of split) -> texts.
-        releases: the files that can be fetched, by name.
-    """
-
-    required: Mapping[str, tuple[str, ...]]
-    read: Callable[[Path, str], Splits]
-    releases: Mapping[str, Release] = field(default_factory=dict)
 
 
 def read_utf8(path: Path) -> str:
@@ -125,11 +102,6 @@ def read_roc(folder: Path, split: str) -> Splits:
     return {"train": train, "valid": held_out[:ROC_VALID_LINES], "test": held_out[ROC_VALID_LINES:]}
 
 
-E2E_ARCHIVE = "e2e-dataset.zip"
-E2E_RELEASE = Release(
-    address="https://github.com/tuetschek/e2e-dataset/releases/download/v1.0.0/e2e-dataset.zip",
-    sha256="1261064c01907af27e8cc39e0a29a81541f6ab69208c1cbfc1be95afbb49dfac",
-)
 E2E_MEMBERS = {
     "train": ("e2e-dataset/trainset.csv", "530eb457155d788912309689cab6f36d"),
     "valid": ("e2e-dataset/devset.csv", "41ab9e06dd4e08ce2a3408f5f652e921"),
@@ -174,7 +146,6 @@ def label_name(value: str, labels: Mapping[str, str], where: str) -> str:
     return labels[value]
 
 
-SST2_FILES = {"train": "train.tsv", "test": "dev.tsv"}
 SST2_COLUMNS = ("sentence", "label")
 SST2_LABELS = {"0": "negative", "1": "positive"}
 
@@ -206,7 +177,6 @@ def read_sst2(folder: Path, split: str) -> Splits:
     return {name: read_sst2_file(folder / SST2_FILES[name]) for name in names}
 
 
-AG_NEWS_FILES = {"train": "train.csv", "test": "test.csv"}
 AG_NEWS_COLUMNS = ("class index", "title", "description")
 AG_NEWS_LABELS = {"1": "World", "2": "Sports", "3": "Business", "4": "Sci/Tech"}
 DAMAGED_ENTITY = re.compile(r"(?:&|(?:^|[ ])(?=(?:#\d+|quot|amp|lt|gt|nbsp);))(#?\w+);")
@@ -257,16 +227,12 @@ def read_ag_news(folder: Path, split: str) -> Splits:
     return {name: read_ag_news_file(folder / AG_NEWS_FILES[name]) for name in names}
 
 
-CORPUS_FILES: dict[str, CorpusFiles] = {
-    "restaurants": CorpusFiles(required={"official": (), "random": ()}, read=read_nothing),
-    "e2e": CorpusFiles(
-        required={"official": (E2E_ARCHIVE,), "random": (E2E_ARCHIVE,)},
-        read=partial(read_e2e, members=E2E_MEMBERS),
-        releases={E2E_ARCHIVE: E2E_RELEASE},
-    ),
-    "roc": CorpusFiles(required={"official": ("train.json", "valid.json"), "random": ("train.json",)}, read=read_roc),
-    "sst2": CorpusFiles(required={"official": ("train.tsv", "dev.tsv"), "random": ("train.tsv",)}, read=read_sst2),
-    "ag_news": CorpusFiles(required={"official": ("train.csv", "test.csv"), "random": ("train.csv",)}, read=read_ag_news),
-    "text": CorpusFiles(required={"official": ("texts.txt",), "random": ("texts.txt",)}, read=read_text),
+READERS: dict[str, Callable[[Path, str], Splits]] = {
+    "restaurants": read_nothing,
+    "e2e": partial(read_e2e, members=E2E_MEMBERS),
+    "roc": read_roc,
+    "sst2": read_sst2,
+    "ag_news": read_ag_news,
+    "text": read_text,
 }
-"""By dataset_name. To add a corpus, write its reader here and enter it; fetching and preparing find it."""
+"""By dataset_name: (folder of the files, kind of split) -> texts."""

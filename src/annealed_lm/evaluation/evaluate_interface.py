@@ -16,12 +16,13 @@ import evaluate  # type: ignore[import-untyped]
 import numpy as np
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.seeds import derive_seed
 from annealed_lm.evaluation import text_metrics
-from annealed_lm.evaluation.features import FeatureModel, Features
-from annealed_lm.evaluation.language_model import LanguageModel
+from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, mauve_buckets, mauve_score
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
+from annealed_lm.generation.language_model import LanguageModel
 
 PREDICTIONS = "Args:\n    predictions: list of str, the texts under test.\n"
 

@@ -1,35 +1,17 @@
 """Sentence features for MAUVE: of any sentence-transformers model, or of all-MiniLM-L6-v2, which is installed as a package."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features, features_of_sets, features_of_texts
 from annealed_lm.common.files import require_sha256
 from annealed_lm.common.model_description import ModelDescription, source_name, weights_sha256
-
-Features = npt.NDArray[np.float32]
-Encode = Callable[[list[str]], Features]
-"""n texts -> features [n, d]."""
-
-
-def features_of_texts(texts: Sequence[str], encode: Encode) -> Features:
-    """Features [n, d]. A text that comes again is encoded once: rounding may differ from batch to batch."""
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    return encode(list(numbers))[[numbers[text] for text in texts]]
-
-
-def features_of_sets(sets: Mapping[str, Sequence[str]], encode: Encode) -> dict[str, Features]:
-    """`features_of_texts` of several sets by name, those that share texts together."""
-    features = features_of_texts([text for texts in sets.values() for text in texts], encode)
-    ends = np.cumsum([len(texts) for texts in sets.values()])[:-1]
-    return dict(zip(sets, np.split(features, ends), strict=True))
-
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

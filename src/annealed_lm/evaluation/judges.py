@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.files import read_json
 from annealed_lm.common.model_description import SOURCE, ModelDescription
-from annealed_lm.evaluation.features import FeatureModel, Features
-from annealed_lm.evaluation.language_model import JUDGE, LanguageModel
+from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.references import EvaluationSettings
+from annealed_lm.generation.language_model import JUDGE, LanguageModel
 
 
 @dataclass(frozen=True)

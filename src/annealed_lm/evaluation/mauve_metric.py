@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from annealed_lm.evaluation.features import Features
+from annealed_lm.common.feature_sets import Features
 
 SMALLEST_SET = 20
 """Texts a side. Fewer leave a single cluster, in which all sets are alike."""

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.files import read_json, write_json
-from annealed_lm.evaluation.features import Features
 from annealed_lm.evaluation.ngrams import TrainingNgrams
 
-NGRAMS, SETTINGS, REFERENCE_ROWS, TRAIN_LABELS = "ngrams", "settings.json", "rows.json", "train_labels.json"
+NGRAMS, SETTINGS, TRAIN_LABELS = "ngrams", "settings.json", "train_labels.json"
+REFERENCE_ROWS, RECONSTRUCTION = "rows.json", "reconstruction.json"
 
 
 class ReferenceChoice(NamedTuple):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features
 from annealed_lm.corpora.restaurants import label_of
 from annealed_lm.evaluation.bootstrap import (
     Replicates,
@@ -21,13 +22,12 @@ from annealed_lm.evaluation.bootstrap import (
     resample_weights,
     wilson_interval,
 )
-from annealed_lm.evaluation.features import Features
 from annealed_lm.evaluation.judges import Judges
-from annealed_lm.evaluation.language_model import LanguageModel, TextLikelihoods
 from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, mauve_score
 from annealed_lm.evaluation.ngrams import TokenisedTexts, tokenise
 from annealed_lm.evaluation.references import References
 from annealed_lm.evaluation.text_metrics import text_metrics
+from annealed_lm.generation.language_model import LanguageModel, TextLikelihoods
 
 Row = dict[str, float]
 Entry = dict[str, float]

@@ -8,18 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.common.files import atomic_path, file_sha256, require_sha256, write_json
+from annealed_lm.common.files import atomic_path, digests, require_sha256, write_json
 from annealed_lm.common.model_description import SOURCE
-from annealed_lm.corpora.readers import CORPUS_FILES, Release
+from annealed_lm.corpora.files import CORPUS_FILES, Release
 
 TIMEOUT = 20
 """Seconds that a server may stay silent."""
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file below `folder`, by its path in it."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def download(release: Release, target: Path, place: Path) -> None:
@@ -52,7 +46,6 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
             if all((folder / name).is_file() for name in names):
                 for name in corpus.releases:
                     require_sha256(folder / name, corpus.releases[name].sha256)
-                corpus.read(folder, split)  # an unreadable file is named here by the path at which it has to be mended
                 for name in names:
                     shutil.copyfile(folder / name, target / name)
                 return
@@ -72,7 +65,7 @@ def fetch_corpus(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
     Files are taken from <raw folder>/<dataset_name>/; published ones that are in none are downloaded.
 
     Raises:
-        InputError: a file is missing, cannot be downloaded, is not the published one, or cannot be read.
+        InputError: a file is missing, cannot be downloaded, or is not the published one.
     """
     with atomic_path(target) as partial:
         partial.mkdir()

@@ -22,9 +22,8 @@ from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from annealed_lm.common.errors import DISK_ERRORS, InputError
-from annealed_lm.common.files import atomic_path, file_sha256, read_json, write_json
+from annealed_lm.common.files import atomic_path, digests, file_sha256, read_json, write_json
 from annealed_lm.common.model_description import SOURCE
-from annealed_lm.fetching.corpora import TIMEOUT, digests
 
 CONFIG, MODULES = "config.json", "modules.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
@@ -35,6 +34,9 @@ WEIGHTS = (
 )
 """Names of weights, the format that is preferred first; an index names the parts of divided ones."""
 INDEX = ".index.json"
+
+TIMEOUT = 20
+"""Seconds that a server may stay silent."""
 
 
 class ModelChoice(NamedTuple):

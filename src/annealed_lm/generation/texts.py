@@ -12,8 +12,8 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.diffusion.solvers import sample_latents
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+from annealed_lm.generation.solvers import sample_latents
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import pytest
 from annealed_lm.common.files import file_sha256, read_json, write_jsonl
 from annealed_lm.evaluation.evaluate_interface import shuffled_halves
 from annealed_lm.evaluation.features import FeatureModel
-from annealed_lm.evaluation.language_model import LanguageModel
 from annealed_lm.evaluation.mauve_metric import mauve_score
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.text_metrics import text_metrics
+from annealed_lm.generation.language_model import LanguageModel
 from support.tiny import CPU, TEXTS, save_feature_model, save_language_model
 
 SCRIPT = Path(__file__).parents[3] / "src" / "score_files.py"

@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, g
 
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.evaluation.language_model import LanguageModel
+from annealed_lm.generation.language_model import LanguageModel
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.loop import run_steps

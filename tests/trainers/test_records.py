@@ -1,6 +1,6 @@
 import torch
 
-from annealed_lm.training.running_loss import RunningLoss
+from annealed_lm.trainers.records import RunningLoss
 from support.tiny import CPU
 
 

@@ -24,15 +24,15 @@ from annealed_lm.common.seeds import generator
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
+from annealed_lm.trainers.records import RunningLoss
+from annealed_lm.trainers.validation import FixedValidation
 from annealed_lm.training.averages import MovingAverage
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.loop import numbered, run_steps
 from annealed_lm.training.optimizers import OPTIMIZERS, OptimizerSettings, make_schedulers
 from annealed_lm.training.processes import processes_of
-from annealed_lm.training.running_loss import RunningLoss
 from annealed_lm.training.trackers import CurveTracking
-from annealed_lm.training.validation import FixedValidation
 
 Rows = list[dict[str, Any]]
 SaveSnapshot = Callable[[int], None]

@@ -10,9 +10,9 @@ from torch import Tensor
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError
-from annealed_lm.training import autoencoder as autoencoder_training
+from annealed_lm.trainers import autoencoder as autoencoder_training
+from annealed_lm.trainers.autoencoder import add_noise, decoder_inputs, drop_tokens, reconstruction_loss, train_autoencoder
 from annealed_lm.training import loop as training_loop
-from annealed_lm.training.autoencoder import add_noise, decoder_inputs, drop_tokens, reconstruction_loss, train_autoencoder
 from annealed_lm.training.checkpoints import CheckpointStore
 from support.tiny import (
     AUTOENCODER_TRAINING,

@@ -21,11 +21,11 @@ from transformers import (
 )
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.feature_sets import Features, features_of_sets, features_of_texts
 from annealed_lm.common.files import atomic_path, write_json
 from annealed_lm.common.model_description import ModelDescription, source_name, weights_sha256
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.evaluation.features import Features, features_of_sets, features_of_texts
 from annealed_lm.generation.nucleus import NucleusChoice, text_uniforms
 
 JUDGE, BASELINE = "judge", "baseline"

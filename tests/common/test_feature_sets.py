@@ -1,6 +1,6 @@
 import numpy as np
 
-from annealed_lm.evaluation.features import Features, features_of_sets, features_of_texts
+from annealed_lm.common.feature_sets import Features, features_of_sets, features_of_texts
 
 
 class Encoder:

@@ -18,11 +18,11 @@ from annealed_lm.autoencoder.latents import LatentSet
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.diffusion.solvers import sample_latents
+from annealed_lm.generation.solvers import sample_latents
+from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining
+from annealed_lm.trainers.validation import FixedValidation
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.denoiser import DiffusionTrainer, DiffusionTraining
 from annealed_lm.training.processes import make_accelerator, require_compiler
-from annealed_lm.training.validation import FixedValidation
 from support.tiny import CPU, LATENT_DIM, denoiser_settings, schedule_settings, weight_settings, write_latents
 
 TIMESTEPS = 100

@@ -9,7 +9,7 @@ from annealed_lm.autoencoder.latents import LatentSet
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.training.validation import LOG_SNR_BINS, VALIDATION_BATCH, VALIDATION_TEXTS, FixedValidation
+from annealed_lm.trainers.validation import LOG_SNR_BINS, VALIDATION_BATCH, VALIDATION_TEXTS, FixedValidation
 
 WIDTH = 3
 RANDOM = np.random.default_rng(0)

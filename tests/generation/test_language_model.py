@@ -12,10 +12,10 @@ from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, read_json, write_json
 from annealed_lm.common.padding import pad_ids
-from annealed_lm.evaluation.language_model import LanguageModel, TextLikelihoods
-from annealed_lm.training import language_model as language_model_training
+from annealed_lm.generation.language_model import LanguageModel, TextLikelihoods
+from annealed_lm.trainers import language_model as language_model_training
+from annealed_lm.trainers.language_model import LanguageModelTraining, small_gpt2, train_language_model
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.language_model import LanguageModelTraining, small_gpt2, train_language_model
 
 CPU = torch.device("cpu")
 MAX_TOKENS = 10

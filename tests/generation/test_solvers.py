@@ -14,7 +14,7 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.diffusion.solvers import ddim_sample, ddim_timesteps, guided, per_text_noise, sample_latents
+from annealed_lm.generation.solvers import ddim_sample, ddim_timesteps, guided, per_text_noise, sample_latents
 from support.tiny import CPU, LATENT_DIM, denoiser_settings
 
 TIMESTEPS = 100
