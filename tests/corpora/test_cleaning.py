@@ -11,7 +11,8 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_json, read_jsonl
 from annealed_lm.config.types import DatasetName
 from annealed_lm.corpora.cleaning import CORPORA, SPLITS, Preparation, clean, draw, prepare_corpus
-from annealed_lm.corpora.readers import CORPUS_FILES, LabelledText, Splits, read_e2e, unlabelled
+from annealed_lm.corpora.files import CORPUS_FILES
+from annealed_lm.corpora.readers import READERS, LabelledText, Splits, read_e2e, unlabelled
 from annealed_lm.corpora.restaurants import LABELS, is_grammatical, label_of
 from support.raw_files import AG_NEWS, E2E_CONTENTS, SST2, write_archive, write_files, write_json_lines, write_texts
 from support.tiny import write_params
@@ -109,15 +110,21 @@ def test_random_splits_share_no_text(tmp_path: Path, preparation: Preparation) -
 def test_e2e_rows_are_held_out_of_the_training_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = "mr,ref\n" + "".join(f"name[{i}],Text {i % 30}.\n" for i in range(60))
     members = write_archive(tmp_path, E2E_CONTENTS | {"train": train})
-    monkeypatch.setitem(CORPUS_FILES, "e2e", replace(CORPUS_FILES["e2e"], read=partial(read_e2e, members=members)))
+    monkeypatch.setitem(READERS, "e2e", partial(read_e2e, members=members))
     splits, _ = prepare_corpus("e2e", tmp_path, PREPARATION)
     assert_disjoint(splits)
     assert {row.text for name in SPLITS for row in splits[name]} == {f"Text {i}." for i in range(30)}
 
 
+def test_an_unreadable_file_is_named_with_the_place_to_mend_it(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.json": '["One."]\nTwo.\n'})
+    with pytest.raises(InputError, match=r"train\.json line 2 is not a JSON list .*copies: mend the file in the raw folder"):
+        prepare_corpus("roc", tmp_path, replace(PREPARATION, split="random"))
+
+
 def test_official_splits_keep_and_count_their_overlap_with_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = write_archive(tmp_path, E2E_CONTENTS)
-    monkeypatch.setitem(CORPUS_FILES, "e2e", replace(CORPUS_FILES["e2e"], read=partial(read_e2e, members=members)))
+    monkeypatch.setitem(READERS, "e2e", partial(read_e2e, members=members))
     splits, statistics = prepare_corpus("e2e", tmp_path, replace(PREPARATION, split="official"))
     assert splits == {
         "train": unlabelled(['A pub, "cheap" by the river.', "Café B."]),
@@ -159,7 +166,7 @@ def test_labels_follow_their_texts(tmp_path: Path, dataset_name: str, label_in: 
 
 @pytest.mark.parametrize(("dataset_name", "in_train"), [("sst2", 2), ("ag_news", 1)])
 def test_validation_texts_are_held_out_where_train_and_test_have_files(tmp_path: Path, dataset_name: str, in_train: int) -> None:
-    files = CORPUS_FILES[dataset_name].read(write_files(tmp_path, SST2 | AG_NEWS), "official")
+    files = READERS[dataset_name](write_files(tmp_path, SST2 | AG_NEWS), "official")
     everything, test = (clean(files[name], PREPARATION)[0] for name in ("train", "test"))
     shared = set(test) & set(everything)
     assert len(shared) == in_train
@@ -227,7 +234,7 @@ def test_the_embedded_corpus_is_labelled_by_the_price_that_its_texts_state(tmp_p
 
 
 def test_every_corpus_has_files_for_both_kinds_of_split() -> None:
-    assert set(CORPORA) == set(CORPUS_FILES) == set(get_args(DatasetName))
+    assert set(CORPORA) == set(CORPUS_FILES) == set(READERS) == set(get_args(DatasetName))
     for corpus in CORPUS_FILES.values():
         assert set(corpus.required["random"]) <= set(corpus.required["official"])
         assert set(corpus.releases) <= set(corpus.required["random"])

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.corpora.files import CORPUS_FILES, E2E_ARCHIVE
 from annealed_lm.corpora.readers import (
-    CORPUS_FILES,
-    E2E_ARCHIVE,
     E2E_MEMBERS,
+    READERS,
     Splits,
     read_e2e,
     read_json_lines,
@@ -29,7 +29,7 @@ def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
 def test_a_line_that_is_not_utf8_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "texts.txt").write_bytes(data)
     with pytest.raises(InputError, match=r"texts\.txt line 3 is not UTF-8"):
-        CORPUS_FILES["text"].read(tmp_path, "random")
+        READERS["text"](tmp_path, "random")
 
 
 def test_json_lines_are_decoded(tmp_path: Path) -> None:
@@ -44,21 +44,21 @@ def test_json_lines_are_decoded(tmp_path: Path) -> None:
 def test_a_line_that_is_no_json_list_of_a_string_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "train.json").write_text(f'["fine"]\n{line}\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"train\.json line 2 is not a JSON list of one string"):
-        CORPUS_FILES["roc"].read(tmp_path, "random")
+        READERS["roc"](tmp_path, "random")
 
 
 def test_the_embedded_corpus_is_read_from_no_file(tmp_path: Path) -> None:
-    assert CORPUS_FILES["restaurants"].read(tmp_path, "official") == {}
+    assert READERS["restaurants"](tmp_path, "official") == {}
 
 
 def test_roc_valid_file_is_divided_after_1000_lines(tmp_path: Path) -> None:
     write_json_lines(tmp_path / "train.json", ["first", "second"])
     write_json_lines(tmp_path / "valid.json", [f"held out {i}" for i in range(1003)])
-    splits = CORPUS_FILES["roc"].read(tmp_path, "official")
+    splits = READERS["roc"](tmp_path, "official")
     assert splits["train"] == unlabelled(["first", "second"])
     assert splits["valid"] == unlabelled(f"held out {i}" for i in range(1000))
     assert splits["test"] == unlabelled(["held out 1000", "held out 1001", "held out 1002"])
-    assert CORPUS_FILES["roc"].read(tmp_path, "random") == {"train": unlabelled(["first", "second"])}
+    assert READERS["roc"](tmp_path, "random") == {"train": unlabelled(["first", "second"])}
 
 
 def test_e2e_texts_are_the_references(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_e2e_texts_are_the_references(tmp_path: Path) -> None:
 def test_an_archive_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None:
     write_archive(tmp_path, E2E_CONTENTS)
     with pytest.raises(InputError, match=r"trainset\.csv is not the published file"):
-        CORPUS_FILES["e2e"].read(tmp_path, "random")
+        READERS["e2e"](tmp_path, "random")
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
@@ -90,26 +90,26 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_sst2_rows_are_sentences_with_the_names_of_their_labels(tmp_path: Path) -> None:
-    splits = CORPUS_FILES["sst2"].read(write_files(tmp_path, SST2), "official")
+    splits = READERS["sst2"](write_files(tmp_path, SST2), "official")
     assert set(splits) == {"train", "test"}
     assert splits["train"][:2] == [("film 0 was poor ", "negative"), ("film 1 was fine ", "positive")]
     assert splits["test"][0] == ("long ", "negative")
     assert splits["test"][3] == ("it 's \"great", "positive")
-    assert CORPUS_FILES["sst2"].read(tmp_path, "random") == {"train": splits["train"]}
+    assert READERS["sst2"](tmp_path, "random") == {"train": splits["train"]}
 
 
 def test_ag_news_rows_are_descriptions_with_the_names_of_their_labels(tmp_path: Path) -> None:
-    splits = CORPUS_FILES["ag_news"].read(write_files(tmp_path, AG_NEWS), "official")
+    splits = READERS["ag_news"](write_files(tmp_path, AG_NEWS), "official")
     assert set(splits) == {"train", "test"}
     assert [row.label for row in splits["train"][:4]] == ["World", "Sports", "Business", "Sci/Tech"]
     assert splits["train"][0].text == "Item 1 of 0."
     assert splits["test"] == [('A "game".', "Sports"), ("Item 4 of 7.", "Sci/Tech")]
-    assert CORPUS_FILES["ag_news"].read(tmp_path, "random") == {"train": splits["train"]}
+    assert READERS["ag_news"](tmp_path, "random") == {"train": splits["train"]}
 
 
 def test_ag_news_descriptions_are_unescaped(tmp_path: Path) -> None:
     rows = '1,"Oil at  #36;46","quot;Wall\\Street quot;"\n'
-    splits = CORPUS_FILES["ag_news"].read(write_files(tmp_path, {"train.csv": rows}), "random")
+    splits = READERS["ag_news"](write_files(tmp_path, {"train.csv": rows}), "random")
     assert splits["train"] == [('"Wall\nStreet"', "World")]
 
 
@@ -144,7 +144,7 @@ def test_what_ag_news_escapes_is_undone_where_it_is_clear(escaped: str, text: st
 def test_a_row_that_is_not_sst2_is_named(tmp_path: Path, file: str, content: str, told: str) -> None:
     write_files(tmp_path, SST2 | {file: content})
     with pytest.raises(InputError, match=f"{file} {told}"):
-        CORPUS_FILES["sst2"].read(tmp_path, "official")
+        READERS["sst2"](tmp_path, "official")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_row_that_is_not_sst2_is_named(tmp_path: Path, file: str, content: str
 def test_a_row_that_is_not_ag_news_is_named(tmp_path: Path, file: str, content: str, told: str) -> None:
     write_files(tmp_path, AG_NEWS | {file: content})
     with pytest.raises(InputError, match=f"{file} {told}"):
-        CORPUS_FILES["ag_news"].read(tmp_path, "official")
+        READERS["ag_news"](tmp_path, "official")
 
 
 @pytest.mark.parametrize("dataset_name", ["sst2", "ag_news"])
@@ -170,4 +170,4 @@ def test_a_labelled_file_that_is_not_utf8_is_named(tmp_path: Path, dataset_name:
     file = write_files(tmp_path, SST2 | AG_NEWS) / CORPUS_FILES[dataset_name].required["random"][0]
     file.write_bytes(file.read_bytes() + b"caf\xe9")
     with pytest.raises(InputError, match=rf"{file.name} line 4\d is not UTF-8"):
-        CORPUS_FILES[dataset_name].read(tmp_path, "random")
+        READERS[dataset_name](tmp_path, "random")

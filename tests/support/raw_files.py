@@ -5,7 +5,8 @@ import json
 import zipfile
 from pathlib import Path
 
-from annealed_lm.corpora.readers import E2E_ARCHIVE, E2E_MEMBERS
+from annealed_lm.corpora.files import E2E_ARCHIVE
+from annealed_lm.corpora.readers import E2E_MEMBERS
 
 E2E_CONTENTS = {
     "train": '\ufeffmr,ref\n"name[A], area[b]","A pub, ""cheap""\nby the river."\nname[B],Café B.\n',
