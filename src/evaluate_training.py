@@ -18,7 +18,8 @@ from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.evaluation.scores import score_alone
 from annealed_lm.common.files import atomic_path, read_json, write_json, write_tsv
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
+from annealed_lm.generation.texts import TextSampler
+from annealed_lm.generation.solvers import SamplingSettings
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
 from annealed_lm.reporting.tables import aligned_rows

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
 from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
@@ -83,9 +82,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    section = config.train_diffusion
-    others = {"T_schedule": "normal", "power": config.power, "total_steps": section.num_train_steps}
-    T_schedules = compare_T_schedules(settings_from(section, ScheduleSettings, **others))
+    T_schedules = compare_T_schedules(schedule_settings(config.train_diffusion, "normal", config.power))
     scores, rows = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
     strategies = list(scores["strategies"])
     write_metrics(args, scores, rows)

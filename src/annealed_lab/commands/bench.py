@@ -20,7 +20,7 @@ from annealed_lab.benchmarks.results import Results, Rows, rate_rows, titled_tab
 from annealed_lab.benchmarks.sampling import WAYS_TO_DECODE, measure_decoding, measure_sampling, rows_of_ways, ways_to_sample
 from annealed_lab.benchmarks.sizes import GPU_FACTOR, SIZES, config_of, lengths_vary
 from annealed_lab.benchmarks.training import (
-    PLAIN,
+    IN_FULL,
     has_compiler,
     measure_checkpoint,
     measure_extrapolation,
@@ -35,7 +35,7 @@ from annealed_lm.common.intervals import parse_interval
 
 MATRIX_REPEATS = 8
 EXTRAPOLATED_STEPS = 2000
-FASTEST = PLAIN | {"batching": "bucketed", "fused": True, "mixed_precision": "bf16"}
+FASTEST = IN_FULL | {"mixed_precision": "bf16"}
 
 
 class Benchmarks:
@@ -55,13 +55,13 @@ class Benchmarks:
         steps = self.args.steps or SIZES[size].steps * self.factor
         return training_rows(
             lambda changes: self.config(size, changes),
-            lambda config, cached: in_fresh_process(measure_training, config, cached, steps),
+            lambda config, way: in_fresh_process(measure_training, config, way, steps),
             self.rates,
         )
 
     def checkpoint(self, size: str) -> Rows:
         """With the share of the time of training that it takes, if training was measured."""
-        config = self.config(size, PLAIN | {"fused": True})
+        config = self.config(size, IN_FULL)
         folder = resume_folder(self.args.resume) / f"benchmark_{os.getpid()}"
         row = in_fresh_process(measure_checkpoint, config, folder)
         every, step_seconds = config.train_diffusion.checkpoint_every, self.results.seconds_per_step(size)

@@ -21,7 +21,8 @@ from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import InputError
 from annealed_lm.evaluation.scores import score_alone, summarise, values_of
 from annealed_lm.common.files import read_json, write_json, write_text, write_tsv
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
+from annealed_lm.generation.texts import TextSampler
+from annealed_lm.generation.solvers import SamplingSettings
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.common.model_description import weights_sha256

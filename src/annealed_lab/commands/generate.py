@@ -16,7 +16,8 @@ from annealed_lm.common.devices import default_device
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
+from annealed_lm.generation.texts import TextSampler
+from annealed_lm.generation.solvers import SamplingSettings
 from annealed_lm.common.seeds import derive_seed
 
 

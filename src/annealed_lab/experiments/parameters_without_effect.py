@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.config.yaml_files import value_at
 
 CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
@@ -22,17 +22,17 @@ NEVER = ("trackers", "train_diffusion.checkpoint_every", "train_diffusion.num_pr
 
 def schedule_parameters(T_schedule: str, base_schedule: str) -> set[str]:
     """The dotted keys of the parameters that a T schedule reads."""
-    sampler = SAMPLERS[T_schedule]
-    parameters = set(sampler.parameters)
+    kind = DISTRIBUTIONS[T_schedule]
+    parameters = set(kind.parameters)
     if "train_diffusion.base_schedule" in parameters:
-        parameters |= set(SAMPLERS[base_schedule].parameters)
+        parameters |= set(DISTRIBUTIONS[base_schedule].parameters)
     return parameters
 
 
 def unused_parameters(values: Mapping[str, Any]) -> set[str]:
     """The dotted keys of the parameters in `values` (nested, as in params.yaml) that change nothing in this run."""
     read = schedule_parameters(values["T_schedule"], values["train_diffusion"]["base_schedule"])
-    unused = {key for sampler in SAMPLERS.values() for key in sampler.parameters} - read
+    unused = {key for known in DISTRIBUTIONS.values() for key in known.parameters} - read
     if values["T_schedule"] == "normal":  # uniform t needs no weights: all three choices are 1
         unused.add("train_diffusion.sampling_weights")
     for key, choices in CHOICES.items():

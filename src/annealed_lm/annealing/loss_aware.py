@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import isotonic_regression
 
 from annealed_lm.annealing.settings import Array, ScheduleSettings
 
@@ -107,7 +108,7 @@ class LossCurve:
     def slopes(self) -> Array:
         """The rise of L over each timestep as a share of all its rise, [timesteps]."""
         middles = (self.edges[1:] + self.edges[:-1]) / 2
-        curve = isotonic(self.means)
+        curve = isotonic_regression(self.means).x
         before, after = (curve[1] - curve[0], curve[-1] - curve[-2]) if len(curve) > 1 else (0.0, 0.0)
         places = np.array([0.0, *middles, self.timesteps])
         values = np.array([max(curve[0] - before / 2, 0.0), *curve, curve[-1] + after / 2])
@@ -124,14 +125,3 @@ class LossCurve:
         self.means[:] = state["means"]
         self.counts[:] = state["counts"]
         self.current = np.array(state["current"])
-
-
-def isotonic(values: Array) -> Array:
-    """The non-decreasing sequence nearest to `values` in least squares, by pooling adjacent violators."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        pools.append((float(value), 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (left, m), (right, n) = pools[-2:]
-            pools[-2:] = [((left * m + right * n) / (m + n), m + n)]
-    return np.array([mean for mean, count in pools for _ in range(count)])

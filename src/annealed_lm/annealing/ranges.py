@@ -8,14 +8,14 @@ from collections import Counter
 
 import numpy as np
 
-from annealed_lm.annealing.settings import Array, ScheduleSettings, StaticState
+from annealed_lm.annealing.settings import Array, ScheduleSettings, Unobserving
 
 HIGHEST_LOG_SNR = 10.0
 ROUNDING = 1e-12
 
 
-class RangeSampler(StaticState):
-    """Uniform over a range of timesteps that starts at one end of [0, T) and grows.
+class GrowingRange(Unobserving):
+    """A uniform distribution over a range of timesteps that starts at one end of [0, T) and grows.
 
     Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
     log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
@@ -36,24 +36,27 @@ class RangeSampler(StaticState):
             self.way = 1 - level[::-1] if from_noise else level
 
     def size(self, step: int) -> int:
-        """Of the range, in [1, T]."""
+        """Return how many timesteps the range holds, in [1, T]."""
         if self.way is None:
             return self.diffusion_range.max_timestep(step)
         return max(int(np.count_nonzero(self.way <= self.diffusion_range.share(step) + ROUNDING)), 1)
 
     def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
         return self.density_of(self.size(step))
 
     def density_of(self, size: int) -> Array:
+        """Return the density of a range of `size` timesteps."""
         density = np.zeros(self.diffusion_range.timesteps)
         density[:size] = 1 / size
         return density[::-1].copy() if self.from_noise else density
 
     def weights(self, step: int) -> Array | None:
+        """Return None: the loss is not weighted."""
         return None
 
     def average(self) -> Array:
-        """Mean of the densities of all steps, [timesteps]."""
+        """Return the mean of the densities of all steps, [timesteps]."""
         steps = self.diffusion_range.total_steps
         sizes = Counter(self.size(step) for step in range(steps))
         weighted = [count / steps * self.density_of(size) for size, count in sorted(sizes.items())]
@@ -61,11 +64,11 @@ class RangeSampler(StaticState):
         return average
 
 
-def reverse(settings: ScheduleSettings) -> RangeSampler:
-    """From the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
+def reverse(settings: ScheduleSettings) -> GrowingRange:
+    """Draw from the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
 
     Kim et al. 2025 (Denoising Task Difficulty-based Curriculum, arXiv 2403.10348) go this way, in N stages that each end when
     the loss stops falling, because the tasks of low noise are the slowest to converge. Here `base_schedule: unsmooth` has stages,
     of fixed length.
     """
-    return RangeSampler(settings, settings.base_schedule, from_noise=True)
+    return GrowingRange(settings, settings.base_schedule, from_noise=True)

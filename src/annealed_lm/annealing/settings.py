@@ -1,8 +1,8 @@
-"""What a distribution over timesteps may depend on, beside the step and the losses."""
+"""What a distribution over timesteps may depend on, and what it can be asked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,33 +44,66 @@ class ScheduleSettings:
     speed_lambda: float
 
     def diffusion_range(self, T_schedule: str) -> DiffusionRange:
+        """Return the range that grows as the T schedule of this name says."""
         return DiffusionRange(T_schedule, self.total_steps, self.timesteps, self.power, self.start_fraction, self.anneal_fraction)
 
     def alphas_cumprod(self) -> Array:
-        """Of the noise schedule, [timesteps]."""
+        """Return those of the noise schedule, [timesteps]."""
         return NOISE_SCHEDULES[self.noise_schedule](self.timesteps, self.tan_d)
 
     def log_snr(self) -> Array:
-        """log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
+        """Return log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
         alphas_cumprod = self.alphas_cumprod()
         log_snr: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
         return log_snr
 
     def to_x_start(self) -> Array:
-        """Times the squared loss of the objective: that of x_start, [timesteps]."""
+        """Return what the squared loss of the objective is multiplied by to be that of x_start, [timesteps]."""
         return TO_X_START[self.objective](np.exp(self.log_snr()))
 
 
-class StaticState:
-    """The part of a sampler's interface that concerns losses, for those that do not look at any."""
+class TimestepDistribution(Protocol):
+    """A distribution over t that may depend on the training step and on the losses before it."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether it wants the losses."""
+        ...
+
+    def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
+        ...
+
+    def weights(self, step: int) -> Array | None:
+        """Return the weight of the loss at every t, as the distribution's source has it, [timesteps]; None: 1."""
+        ...
+
+    def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        """Take in, after the batch of `step`, the t of each of its texts and the loss of its objective before any weight, both
+        [batch]."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that observing has changed, as arrays whose shapes never change."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        ...
+
+
+class Unobserving:
+    """The part of a distribution's interface that concerns losses, for those that look at none."""
 
     observes = False
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        """Refuse: such a distribution is never handed losses."""
         raise TypeError(f"{type(self).__name__} depends on no losses")
 
     def state(self) -> dict[str, Array]:
+        """Return nothing: density and weights are functions of the step."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """There is nothing to put back: density and weights are functions of the step."""
+        """Put nothing back."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annealed_lm.annealing.settings import TO_X_START, Array
-from annealed_lm.annealing.timesteps import TimestepSampler
+from annealed_lm.annealing.settings import TO_X_START, Array, TimestepDistribution
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class WeightSettings:
 
 
 def min_snr(snr: Array, settings: WeightSettings) -> Array:
-    """min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less of the lowest noise."""
+    """Return min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less of the lowest noise."""
     return np.minimum(snr, settings.min_snr_gamma)
 
 
 def p2(snr: Array, settings: WeightSettings) -> Array:
-    """SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, for a loss of the noise: (k + SNR)^-gamma)."""
+    """Return SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, there of a loss of the noise)."""
     weights: Array = snr * (settings.p2_k + snr) ** -settings.p2_gamma
     return weights
 
@@ -42,8 +41,8 @@ LOSS_WEIGHTS: dict[str, Callable[[Array, WeightSettings], Array]] = {"min_snr": 
 class TimestepWeights:
     """What the loss at each t is multiplied by: the loss weight times the sampling weight.
 
-    Sampling weights: `published`: what the sampler's source has; `none`: 1; `inverse_density`: 1 / (T p(t)), with which the loss
-    is that of uniform t in expectation, over the timesteps that are drawn at all: an annealed range leaves the others out.
+    Sampling weights: `published`: what the distribution's source has; `none`: 1; `inverse_density`: 1 / (T p(t)), with which the
+    loss is that of uniform t in expectation, over the timesteps that are drawn at all: an annealed range leaves the others out.
 
     Args:
         alphas_cumprod: [timesteps].
@@ -56,15 +55,16 @@ class TimestepWeights:
         if settings.loss_weight != "none":
             self.of_loss = LOSS_WEIGHTS[settings.loss_weight](snr, settings) * TO_X_START[settings.objective](snr)
 
-    def of_sampling(self, sampler: TimestepSampler, step: int) -> Array | None:
+    def of_drawing(self, distribution: TimestepDistribution, step: int) -> Array | None:
+        """Return the weight that makes up for how often every t is drawn, [timesteps]; None: 1."""
         if self.sampling_weights == "published":
-            return sampler.weights(step)
+            return distribution.weights(step)
         if self.sampling_weights == "none":
             return None
-        density = sampler.density(step)
+        density = distribution.density(step)
         return np.divide(1 / len(density), density, out=np.zeros_like(density), where=density > 0)
 
-    def at(self, sampler: TimestepSampler, step: int) -> Array | None:
-        """Of every t at `step`, [timesteps]; None: 1."""
-        factors = [each for each in (self.of_loss, self.of_sampling(sampler, step)) if each is not None]
+    def at(self, distribution: TimestepDistribution, step: int) -> Array | None:
+        """Return the weight of every t at `step`, [timesteps]; None: 1."""
+        factors = [factor for factor in (self.of_loss, self.of_drawing(distribution, step)) if factor is not None]
         return np.prod(factors, axis=0) if factors else None

@@ -41,7 +41,6 @@ class EncodedTexts:
     Args:
         token_ids: of each text.
         index: of their latents.
-        padded: encode every text as if it had max_tokens tokens, and not as many as the longest of its batch.
         autocast: a context of the precision to encode in.
     """
 
@@ -50,22 +49,23 @@ class EncodedTexts:
         autoencoder: Autoencoder,
         token_ids: Sequence[Sequence[int]],
         index: LatentIndex,
-        padded: bool,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.autoencoder = autoencoder
         self.token_ids = token_ids
         self.index = index
-        self.padded = padded
         self.autocast = autocast
+
+    def padded_tokens(self, length: int | None) -> int | None:
+        """Return to how many tokens a batch is padded whose latents are padded to `length`; None: to its longest text."""
+        return length if self.autoencoder.settings.latent_layout == "per_token" else None
 
     @torch.no_grad()
     def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """As `LatentSource.batch` says, on the autoencoder's device."""
-        settings, device = self.autoencoder.settings, self.autoencoder.bart.device
-        longest = length if settings.latent_layout == "per_token" else None
-        tokens = settings.max_tokens if self.padded else longest
-        ids, mask = pad_ids([self.token_ids[i] for i in texts], self.autoencoder.tokenizer.pad_token_id, tokens)
+        """Encode as `LatentSource.batch` says, on the autoencoder's device."""
+        device = self.autoencoder.bart.device
+        rows = [self.token_ids[i] for i in texts]
+        ids, mask = pad_ids(rows, self.autoencoder.tokenizer.pad_token_id, self.padded_tokens(length))
         with self.autocast():
             encoded, real = self.autoencoder.encode(ids.to(device), mask.to(device))
         encoded, real = encoded[:, :length], real[:, :length]

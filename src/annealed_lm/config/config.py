@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, ValidationError, model_validator
 
 from annealed_lm.annealing.settings import ScheduleSettings
-from annealed_lm.annealing.timesteps import SAMPLERS, make_timestep_sampler
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.common.errors import InputError
 from annealed_lm.config.sections import (
     EncodeLatents,
@@ -40,15 +40,20 @@ Settings = TypeVar("Settings")
 
 
 def settings_from(section: Section, settings: type[Settings], **others: Any) -> Settings:
-    """The dataclass `settings` with its fields taken from the parameters of the same names, and from `others`."""
+    """Return the dataclass `settings` with its fields taken from the parameters of the same names, and from `others`."""
     names = {field.name for field in fields(cast(Any, settings))} - others.keys()
     return settings(**{name: getattr(section, name) for name in names}, **others)
+
+
+def schedule_settings(section: TrainDiffusion, T_schedule: str, power: float) -> ScheduleSettings:
+    """Return what the distribution over timesteps of a training may depend on."""
+    return settings_from(section, ScheduleSettings, T_schedule=T_schedule, power=power, total_steps=section.num_train_steps)
 
 
 class Config(Section):
     """The whole of params.yaml; each section belongs to the stage of its name."""
 
-    T_schedule: Annotated[str, one_of(SAMPLERS)]
+    T_schedule: Annotated[str, one_of(DISTRIBUTIONS)]
     power: PositiveFloat
     optimizer: Optimizer
     random_seed: Seed
@@ -75,9 +80,8 @@ class Config(Section):
     def timesteps_can_be_drawn(self) -> "Config":
         section = self.train_diffusion
         if self.T_schedule == "laplace":
-            varied = {"T_schedule": "laplace", "power": self.power, "total_steps": section.num_train_steps}
             try:
-                make_timestep_sampler(settings_from(section, ScheduleSettings, **varied))
+                make_distribution(schedule_settings(section, self.T_schedule, self.power))
             except ValueError as error:
                 raise contradiction(
                     f"train_diffusion.laplace_mean = {section.laplace_mean:g} with laplace_scale = {section.laplace_scale:g} "

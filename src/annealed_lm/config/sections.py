@@ -168,9 +168,8 @@ class TrainDiffusion(Section):
     max_grad_norm: PositiveFloat
     ema_decay: OpenShare
     ema_power: PositiveFloat
-    batching: Literal["bucketed", "shuffled", "padded"]
+    batching: Literal["bucketed", "shuffled"]
     mixed_precision: Literal["no", "bf16", "fp16"]
-    fused: bool
     compile: bool
     num_processes: PositiveInt
     log_every: PositiveInt

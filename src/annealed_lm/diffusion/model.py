@@ -26,7 +26,8 @@ class ProcessSettings:
     loss_type: str
     normalize_latent: bool
 
-    def process(self, device: torch.device | str) -> GaussianDiffusion:
+    def diffusion(self, device: torch.device | str) -> GaussianDiffusion:
+        """Return the process, with its tables on `device`."""
         return GaussianDiffusion(self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device)
 
 

@@ -13,18 +13,7 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import sample_latents
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """The parameters of the stage sample_texts that decide how latents are drawn, under their names in params.yaml."""
-
-    batch_size: int
-    mixed_precision: str
-    sampling_timesteps: int
-    ddim_sampling_eta: float
-    guidance_weight: float
+from annealed_lm.generation.solvers import SamplingSettings, sample_latents
 
 
 @dataclass(frozen=True)
@@ -94,18 +83,13 @@ class TextSampler:
         """Latents [length, latent_dim] of each text, not normalised."""
         class_ids = None if outline.labels is None else [self.model.labels.index(label) for label in outline.labels]
         return sample_latents(
-            self.model.process.process(self.device),
+            self.model.process.diffusion(self.device),
             self.model.denoiser.to(self.device),
             self.statistics,
             outline.lengths,
-            seed=seed,
-            batch_size=settings.batch_size,
-            sampling_timesteps=settings.sampling_timesteps,
-            eta=settings.ddim_sampling_eta,
-            device=self.device,
-            class_ids=class_ids,
-            guidance_weight=settings.guidance_weight,
-            mixed_precision=settings.mixed_precision,
+            class_ids,
+            settings,
+            seed,
         )
 
     def texts(

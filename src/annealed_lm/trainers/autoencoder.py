@@ -15,7 +15,7 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import numbered, run_steps
+from annealed_lm.training.loop import LoopSettings, numbered, run_steps
 from annealed_lm.training.optimizers import OptimizerSettings, make_schedulers, muon
 
 LATENT_NOISE_RAMP = 0.25
@@ -80,7 +80,7 @@ def train_autoencoder(
     """Train in place whatever of the autoencoder is not frozen, on texts given as token ids."""
     learner = autoencoder.to(device).eval().learner()
     learner.train()  # a frozen BART keeps its own dropout off
-    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay, fused=True))
+    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay))
     schedulers = make_schedulers(optimizers, "cosine", training.lr_warmup_steps, training.num_train_steps)
     order = BatchOrder([len(row) for row in token_ids], training.batch_size, training.seed)
 
@@ -98,14 +98,7 @@ def train_autoencoder(
             scheduler.step()
         return {"loss": loss.detach(), "learning_rate": schedulers[-1].get_last_lr()[0]} if step % SHOW_EVERY == 0 else None
 
-    run_steps(
-        training.num_train_steps,
-        train_step,
-        seed=training.seed,
-        state={"learner": learner} | numbered("optimizer", optimizers) | numbered("scheduler", schedulers),
-        records={},
-        store=store,
-        checkpoint_every=CHECKPOINT_EVERY,
-        description="autoencoder",
-    )
+    settings = LoopSettings(training.num_train_steps, training.seed, CHECKPOINT_EVERY, "autoencoder")
+    state = {"learner": learner} | numbered("optimizer", optimizers) | numbered("scheduler", schedulers)
+    run_steps(settings, train_step, state, {}, store)
     autoencoder.eval()

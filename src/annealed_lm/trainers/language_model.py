@@ -12,7 +12,7 @@ from annealed_lm.common.seeds import derive_seed
 from annealed_lm.generation.language_model import LanguageModel
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import run_steps
+from annealed_lm.training.loop import LoopSettings, run_steps
 
 WARMUP_SHARE = 0.1
 """Share of training over which the learning rate rises."""
@@ -78,14 +78,6 @@ def train_language_model(
         scheduler.step()
         return {"loss": loss.detach(), "lr": scheduler.get_last_lr()[0]} if step % 20 == 0 else None
 
-    run_steps(
-        training.num_train_steps,
-        train_step,
-        seed=training.seed,
-        state={"model": model, "optimizer": optimizer, "scheduler": scheduler},
-        records={},
-        store=store,
-        checkpoint_every=CHECKPOINT_EVERY,
-        description="language model",
-    )
+    settings = LoopSettings(training.num_train_steps, training.seed, CHECKPOINT_EVERY, "language model")
+    run_steps(settings, train_step, {"model": model, "optimizer": optimizer, "scheduler": scheduler}, {}, store)
     model.eval()

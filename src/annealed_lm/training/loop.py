@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
@@ -76,24 +77,35 @@ class CheckpointClock:
         return agreeing and self.processes.any(self.processes.is_main and elapsed >= self.interval.seconds)
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long the loop runs, and how.
+
+    Attributes:
+        seed: of torch's global random state in every step.
+        checkpoint_every: steps between checkpoints, or a time such as 30s or 5min (`parse_interval`).
+        description: stands before the progress bar.
+    """
+
+    num_train_steps: int
+    seed: int
+    checkpoint_every: int | str
+    description: str
+
+
 def run_steps(
-    num_train_steps: int,
+    settings: LoopSettings,
     train_step: Step,
-    *,
-    seed: int,
     state: Mapping[str, Stateful],
     records: Records,
     store: CheckpointStore,
-    checkpoint_every: int | str,
-    description: str,
     processes: Processes = ALONE,
 ) -> None:
-    """Run `train_step` for each step that the checkpoint in `store` does not already hold.
+    """Run `train_step` for every step that the checkpoint in `store` does not already hold.
 
     Args:
         state: everything that a step changes.
         records: rows that `train_step` and its callers append; they are saved and cut back with the state.
-        checkpoint_every: steps between checkpoints, or a time such as 30s or 5min (`parse_interval`).
         processes: those that train together, each of which runs this; process 0 alone saves and shows progress.
 
     Raises:
@@ -102,13 +114,14 @@ def run_steps(
         OSError: the disk takes no checkpoint; the last good one is kept.
     """
     keep_freed_memory()
-    clock = CheckpointClock(parse_interval(checkpoint_every), processes)
+    clock = CheckpointClock(parse_interval(settings.checkpoint_every), processes)
+    num_train_steps = settings.num_train_steps
     first = store.load(state, records)
     require_same_start(first, store, processes)
-    bar = tqdm(total=num_train_steps, initial=first, desc=description, disable=None if processes.is_main else True)
+    bar = tqdm(total=num_train_steps, initial=first, desc=settings.description, disable=None if processes.is_main else True)
     with stop_requests() as stop, bar as progress:
         for step in range(first, num_train_steps):
-            torch.manual_seed(step_seed(seed, step, processes))
+            torch.manual_seed(step_seed(settings.seed, step, processes))
             show(train_step(step), step, progress, store)
             done = step + 1
             agreeing = processes.count == 1 or done % AGREE_EVERY == 0 or done == num_train_steps

@@ -25,14 +25,11 @@ MUON_LEARNING_RATE = 2
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Attributes: `betas` of AdamW, Lion and Muon's AdamW part; `weight_decay` of matrices; `fused`: parameters are stepped
-    together in few kernels, False: one after the other, the plain form. Both forms take the same steps, but for rounding; Lion
-    has only one."""
+    """Attributes: `betas` of AdamW, Lion and Muon's AdamW part; `weight_decay` of matrices."""
 
     learning_rate: float
     betas: tuple[float, float]
     weight_decay: float
-    fused: bool
 
 
 def parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
@@ -131,20 +128,13 @@ def muon(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen and parameter.requires_grad]
     rate = MUON_LEARNING_RATE * settings.learning_rate
-    return [make_muon(matrices, rate, settings), make_adamw(rest, settings)]
-
-
-def make_muon(matrices: Sequence[nn.Parameter], learning_rate: float, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    if settings.fused:
-        return StackedMuon(matrices, learning_rate, settings.weight_decay)
-    return torch.optim.Muon(
-        matrices, learning_rate, settings.weight_decay, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw"
-    )
+    return [StackedMuon(matrices, rate, settings.weight_decay), make_adamw(rest, settings)]
 
 
 def make_adamw(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
+    """Return AdamW on `parameters`, all stepped in few kernels."""
     groups = parameter_groups(parameters, settings.weight_decay)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=settings.fused, foreach=False)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[[HiddenMatrices, OptimizerSettings], list[torch.optim.Optimizer]]] = {
