@@ -1,7 +1,7 @@
 import pytest
 
 from annealed_lab.experiments.parameters_without_effect import CHOICES, schedule_parameters, unused_parameters
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.config.yaml_files import value_at
 from support.tiny import tiny_params
 
@@ -31,7 +31,7 @@ def test_a_schedule_uses_its_own_parameters_and_those_of_its_base(
     assert ("train_diffusion.base_schedule" not in unused) == (T_schedule in ("reverse", "static"))
 
 
-@pytest.mark.parametrize("T_schedule", SAMPLERS)
+@pytest.mark.parametrize("T_schedule", DISTRIBUTIONS)
 def test_every_named_parameter_is_one_of_params_yaml(T_schedule: str) -> None:
     for key in schedule_parameters(T_schedule, "polynomial") | unused_parameters(params(T_schedule)):
         value_at(tiny_params(), key)
