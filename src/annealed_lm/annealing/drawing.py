@@ -23,7 +23,12 @@ def stratified_uniforms(count: int, random: torch.Generator) -> Tensor:
 
 
 def inverse_cdf(density: Array, uniforms: Tensor) -> Tensor:
-    """Return t int64 [batch], on the device of `uniforms`: the smallest t whose cumulated density exceeds u."""
+    """Return t int64 [batch], on the device of `uniforms`: the smallest t whose cumulated density exceeds u.
+
+    Args:
+        density: [timesteps].
+        uniforms: u in [0, 1), float64 [batch].
+    """
     cumulated = torch.from_numpy(density.cumsum()).to(uniforms.device)
     last = int(density.nonzero()[0].max())  # rounding may leave the cumulated density a little under 1
     return torch.searchsorted(cumulated / cumulated[-1], uniforms, right=True).clamp(max=last)
@@ -34,7 +39,7 @@ class Timesteps:
 
     Args:
         settings: which T_schedule, and what it may depend on.
-        weights: what weighs the losses beside it.
+        weights: how the losses are weighted by t.
     """
 
     def __init__(self, settings: ScheduleSettings, weights: WeightSettings) -> None:
@@ -42,14 +47,14 @@ class Timesteps:
         self.weights = TimestepWeights(weights, settings.alphas_cumprod())
 
     def draw(self, step: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Draw for the batch of `step`.
+        """Draw the timesteps of the batch of `step`, with the weights of their losses.
 
         Args:
             count: how many texts the batch has.
             generator: on the CPU.
 
         Returns:
-            t int64 [count] and the weights of the losses at these t, float32 [count], None: 1; both on the CPU.
+            t, int64 [count], and the weights of the losses at these t, float32 [count], or None for weights of 1. On the CPU.
         """
         t = inverse_cdf(self.distribution.density(step), stratified_uniforms(count, generator))
         weights = self.weights.at(self.distribution, step)
@@ -61,11 +66,15 @@ class Timesteps:
         return self.distribution.observes
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
-        """Take in, after the batch of `step`, the t of each of its texts and its loss before any weight, both [batch]."""
+        """Take in the t of every text of the batch of `step`, and its loss before any weight, both [batch].
+
+        Raises:
+            TypeError: the distribution depends on no losses.
+        """
         self.distribution.observe(step, t, losses)
 
     def drawn_range(self, step: int) -> dict[str, int | float]:
-        """Return the timesteps T_low, ..., T_now - 1 that may be drawn at `step`, and their mean, mean_t."""
+        """Return T_low and T_now, the ends of what may be drawn at `step`, T_low, ..., T_now - 1, and mean_t, its mean."""
         return drawn_range(self.distribution.density(step))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Ranges of timesteps that grow with the training step.
 
-`T_schedule: linear` and the other shapes of `annealing.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
+`T_schedule: linear` and the other shapes of `t_schedules.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
 draws from the high noise down.
 """
 
@@ -17,12 +17,12 @@ ROUNDING = 1e-12
 class GrowingRange(Unobserving):
     """A uniform distribution over a range of timesteps that starts at one end of [0, T) and grows.
 
-    Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
-    log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
-    schedules themselves are where each was clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
+    Its size is T_now of the T schedule. With `range_in: log_snr` it is the number of timesteps within the same share of the way
+    along log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
+    schedules themselves are where they were clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
 
     Args:
-        T_schedule: a name in `annealing.T_SCHEDULES`.
+        T_schedule: a name in `t_schedules.T_SCHEDULES`.
         from_noise: whether the range is {T - size, ..., T - 1}, and not {0, ..., size - 1}.
     """
 
@@ -30,7 +30,7 @@ class GrowingRange(Unobserving):
         self.diffusion_range = settings.diffusion_range(T_schedule)
         self.from_noise = from_noise
         self.way: Array | None = None
-        """The share of the way along log-SNR, from the range's first end on, that lies before each t, [timesteps]."""
+        """The share of the way along log-SNR, from the range's first end on, that lies before t, [timesteps]; None: count t."""
         if settings.range_in == "log_snr":
             level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
             self.way = 1 - level[::-1] if from_noise else level
@@ -46,7 +46,7 @@ class GrowingRange(Unobserving):
         return self.density_of(self.size(step))
 
     def density_of(self, size: int) -> Array:
-        """Return the density of a range of `size` timesteps."""
+        """Return the density of a range of `size` timesteps, [timesteps]."""
         density = np.zeros(self.diffusion_range.timesteps)
         density[:size] = 1 / size
         return density[::-1].copy() if self.from_noise else density

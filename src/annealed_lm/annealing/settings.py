@@ -1,4 +1,4 @@
-"""What a distribution over timesteps may depend on, and what it can be asked."""
+"""What a distribution over timesteps may depend on, and what it answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ TO_X_START: dict[str, Callable[[Array], Array]] = {
     "pred_noise": lambda snr: 1 / snr,
     "pred_v": lambda snr: 1 / (snr + 1),
 }
-"""By objective: what its squared loss is multiplied by to be that of x_start, given the SNR."""
+"""By objective: SNR -> the factor that turns its squared loss into that of x_start."""
 
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """Parameters under their names in params.yaml (`total_steps` is num_train_steps there)."""
+    """All that a distribution over timesteps may depend on, under its name in params.yaml (`total_steps`: num_train_steps)."""
 
     T_schedule: str
     power: float
@@ -44,11 +44,15 @@ class ScheduleSettings:
     speed_lambda: float
 
     def diffusion_range(self, T_schedule: str) -> DiffusionRange:
-        """Return the range that grows as the T schedule of this name says."""
+        """Return the range that grows as the T schedule of this name says.
+
+        Raises:
+            ValueError: there is no such T schedule.
+        """
         return DiffusionRange(T_schedule, self.total_steps, self.timesteps, self.power, self.start_fraction, self.anneal_fraction)
 
     def alphas_cumprod(self) -> Array:
-        """Return those of the noise schedule, [timesteps]."""
+        """Return alphas_cumprod of the noise schedule, decreasing in (0, 1), [timesteps]."""
         return NOISE_SCHEDULES[self.noise_schedule](self.timesteps, self.tan_d)
 
     def log_snr(self) -> Array:
@@ -58,7 +62,7 @@ class ScheduleSettings:
         return log_snr
 
     def to_x_start(self) -> Array:
-        """Return what the squared loss of the objective is multiplied by to be that of x_start, [timesteps]."""
+        """Return the factor that turns the squared loss of the objective into that of x_start, at every t, [timesteps]."""
         return TO_X_START[self.objective](np.exp(self.log_snr()))
 
 
@@ -67,7 +71,7 @@ class TimestepDistribution(Protocol):
 
     @property
     def observes(self) -> bool:
-        """Whether it wants the losses."""
+        """Whether it wants the losses of every step."""
         ...
 
     def density(self, step: int) -> Array:
@@ -75,12 +79,11 @@ class TimestepDistribution(Protocol):
         ...
 
     def weights(self, step: int) -> Array | None:
-        """Return the weight of the loss at every t, as the distribution's source has it, [timesteps]; None: 1."""
+        """Return the weight of the loss at every t that the distribution's source gives it, [timesteps]; None: 1."""
         ...
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
-        """Take in, after the batch of `step`, the t of each of its texts and the loss of its objective before any weight, both
-        [batch]."""
+        """Take in the t of every text of the batch of `step`, and its loss before any weight, both [batch]."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -98,7 +101,11 @@ class Unobserving:
     observes = False
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
-        """Refuse: such a distribution is never handed losses."""
+        """Refuse: such a distribution is never handed losses.
+
+        Raises:
+            TypeError: always.
+        """
         raise TypeError(f"{type(self).__name__} depends on no losses")
 
     def state(self) -> dict[str, Array]:
@@ -106,4 +113,4 @@ class Unobserving:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put nothing back."""
+        """Put nothing back: there is no state."""

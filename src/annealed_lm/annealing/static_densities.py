@@ -1,7 +1,7 @@
-"""Densities over t that are the same at every training step: time averages of ranges, and those of the literature on images.
+"""Densities over t that are the same at every training step: averages of growing ranges, and those of the literature on images.
 
-`static` draws at every step from what a range draws on the average over training: it tells the order of the timesteps apart
-from how often each is drawn.
+`static` draws at every step what a range draws on average over the training: it tells the effect of the order of the timesteps
+from the effect of how often they are drawn.
 """
 
 from statistics import NormalDist
@@ -12,6 +12,7 @@ from annealed_lm.annealing.ranges import GrowingRange, reverse
 from annealed_lm.annealing.settings import Array, ScheduleSettings, Unobserving
 
 SMALLEST_MASS = 1e-9
+"""Least share of a distribution that must lie within the timesteps."""
 
 
 class FixedDensity(Unobserving):
@@ -19,7 +20,7 @@ class FixedDensity(Unobserving):
 
     Args:
         density: [timesteps], sums to 1.
-        weights: of the loss at each t, [timesteps], None: 1.
+        weights: of the loss at every t, [timesteps]; None: 1.
     """
 
     def __init__(self, density: Array, weights: Array | None = None) -> None:
@@ -36,17 +37,17 @@ class FixedDensity(Unobserving):
 
 
 def static(settings: ScheduleSettings) -> FixedDensity:
-    """Draw with p(t) = mean over the steps of the density of `base_schedule`: the same timesteps, in no order."""
+    """Draw with p(t) = the mean over all steps of the density of `base_schedule`: the same timesteps, in no order."""
     return FixedDensity(GrowingRange(settings, settings.base_schedule, from_noise=False).average())
 
 
 def static_reverse(settings: ScheduleSettings) -> FixedDensity:
-    """Draw with p(t) = mean over the steps of the density of `reverse`."""
+    """Draw with p(t) = the mean over all steps of the density of `reverse`."""
     return FixedDensity(reverse(settings).average())
 
 
 def between(cumulated: Array) -> Array:
-    """Return the density of the timesteps between the values of a distribution function at their edges, [timesteps + 1].
+    """Return the density of the timesteps, given a distribution function at their edges, [timesteps + 1].
 
     Raises:
         ValueError: there is nothing between the edges.
@@ -68,9 +69,14 @@ def logit_normal(settings: ScheduleSettings) -> FixedDensity:
 
 
 def laplace(settings: ScheduleSettings) -> FixedDensity:
-    """Draw log-SNR ~ Laplace(laplace_mean, laplace_scale) (Hang et al. 2025, Improved Noise Schedule, arXiv 2407.03297): noise
-    levels around one log-SNR, whatever the noise schedule. A timestep stands for the log-SNRs that are nearest to its own; what
-    lies beyond the noise schedule's ends is left out."""
+    """Draw log-SNR ~ Laplace(laplace_mean, laplace_scale): noise levels around one log-SNR, whatever the noise schedule.
+
+    A timestep stands for the log-SNRs that are nearest to its own; what lies beyond the noise schedule's ends is left out (Hang
+    et al. 2025, Improved Noise Schedule, arXiv 2407.03297).
+
+    Raises:
+        ValueError: all of the distribution lies beyond these ends.
+    """
     log_snr = settings.log_snr()
     if len(log_snr) == 1:
         return FixedDensity(np.ones(1))
@@ -82,9 +88,12 @@ def laplace(settings: ScheduleSettings) -> FixedDensity:
 
 
 def speed(settings: ScheduleSettings) -> FixedDensity:
-    """Draw as SpeeD does (Wang et al. 2025, arXiv 2405.17403): p(t) is speed_k times larger below t = speed_tau T, where the
-    noise grows, than above; the loss is weighted by 1 - l + (2 l - 1) norm(d(1 - alphas_cumprod)/dt), l = speed_lambda,
-    norm: scaled to [0, 1]. Its antithetic pairs of t are a case of the stratified draws that all distributions share."""
+    """Draw as SpeeD does: p(t) is speed_k times larger below t = speed_tau T, where the noise grows, than above.
+
+    The loss is weighted by 1 - l + (2 l - 1) norm(d(1 - alphas_cumprod)/dt), where l = speed_lambda and norm scales to [0, 1]
+    (Wang et al. 2025, arXiv 2405.17403). SpeeD's antithetic pairs of t are a case of the stratified draws that all distributions
+    share.
+    """
     t = np.arange(settings.timesteps)
     density = np.where(t < settings.speed_tau * settings.timesteps, settings.speed_k, 1.0)
     growth = -np.diff(settings.alphas_cumprod(), prepend=1.0)

@@ -2,8 +2,8 @@
 
 A distribution states a density over t for the training step (and, if it observes, the losses so far). Draws are its inverse CDF
 at stratified uniforms, so the density is all there is to say; beside it stands the weight that its source gives the loss. To add
-one, write a function or class of `ScheduleSettings` and name it in `DISTRIBUTIONS`; `T_schedule` takes the names there. A range
-that grows needs only its shape, in `t_schedules.T_SCHEDULES`.
+a distribution, write a function or class of `ScheduleSettings` and name it in `DISTRIBUTIONS`; `T_schedule` takes the names
+there. A range that grows needs only its shape, in `t_schedules.T_SCHEDULES`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class DistributionKind:
     """One value of T_schedule.
 
     Attributes:
-        make: the distribution of settings.
+        make: settings -> the distribution.
         parameters: dotted keys of params.yaml that it reads, beside T_schedule, timesteps and the noise schedule.
         depends_on_losses: if not, its densities are known before any training.
     """
@@ -35,11 +35,12 @@ class DistributionKind:
 
 
 def keys(*names: str) -> tuple[str, ...]:
-    """Return the dotted keys of parameters of the denoiser's training."""
+    """Return the dotted keys of these parameters of train_diffusion."""
     return tuple(f"train_diffusion.{name}" for name in names)
 
 
 RANGE = keys("start_fraction", "anneal_fraction", "range_in")
+"""What every growing range reads."""
 
 
 def range_parameters(T_schedule: str) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ DISTRIBUTIONS: dict[str, DistributionKind] = {
     "loss_second_moment": DistributionKind(LossSecondMoment, depends_on_losses=True),
     "loss_curve": DistributionKind(LossCurve, depends_on_losses=True),
 }
-"""By value of T_schedule. Those with a base_schedule also read what that one reads."""
+"""By value of T_schedule. Those with a base_schedule also read what the base_schedule reads."""
 
 
 def make_distribution(settings: ScheduleSettings) -> TimestepDistribution:
@@ -72,6 +73,6 @@ def make_distribution(settings: ScheduleSettings) -> TimestepDistribution:
 
 
 def drawn_range(density: Array) -> dict[str, int | float]:
-    """Return, of a density, the timesteps T_low, ..., T_now - 1 that may be drawn, and their mean."""
+    """Return T_low and T_now, the ends of what a density [timesteps] may draw, T_low, ..., T_now - 1, and mean_t, its mean."""
     drawn = density.nonzero()[0]
     return {"T_low": int(drawn[0]), "T_now": int(drawn[-1]) + 1, "mean_t": float(density @ np.arange(len(density)))}

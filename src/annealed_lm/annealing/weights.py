@@ -1,7 +1,7 @@
 """Weights of the loss by t, beside the density that t is drawn with.
 
-Both published weights are stated here for a loss of x_start; of the loss of the noise they are divided by SNR, of v by SNR + 1,
-because (for squares) that is what those losses are multiples of. SNR = alphas_cumprod / (1 - alphas_cumprod).
+Both published weights are stated here for the loss of x_start. For the loss of the noise they are divided by SNR, for that of v
+by SNR + 1: squared, these losses are that many times the loss of x_start. SNR = alphas_cumprod / (1 - alphas_cumprod).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from annealed_lm.annealing.settings import TO_X_START, Array, TimestepDistributi
 
 @dataclass(frozen=True)
 class WeightSettings:
-    """Parameters under their names in params.yaml."""
+    """All that decides the weights, under its name in params.yaml."""
 
     objective: str
     loss_weight: str
@@ -25,24 +25,26 @@ class WeightSettings:
 
 
 def min_snr(snr: Array, settings: WeightSettings) -> Array:
-    """Return min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less of the lowest noise."""
+    """Return min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less weight on the lowest noise."""
     return np.minimum(snr, settings.min_snr_gamma)
 
 
 def p2(snr: Array, settings: WeightSettings) -> Array:
-    """Return SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, there of a loss of the noise)."""
+    """Return SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, there for the loss of the noise)."""
     weights: Array = snr * (settings.p2_k + snr) ** -settings.p2_gamma
     return weights
 
 
 LOSS_WEIGHTS: dict[str, Callable[[Array, WeightSettings], Array]] = {"min_snr": min_snr, "p2": p2}
+"""By value of loss_weight: (SNR [timesteps], settings) -> the weight of the loss of x_start at every t, [timesteps]."""
 
 
 class TimestepWeights:
-    """What the loss at each t is multiplied by: the loss weight times the sampling weight.
+    """What the loss at t is multiplied by: the loss weight times the weight that goes with how t is drawn.
 
-    Sampling weights: `published`: what the distribution's source has; `none`: 1; `inverse_density`: 1 / (T p(t)), with which the
-    loss is that of uniform t in expectation, over the timesteps that are drawn at all: an annealed range leaves the others out.
+    `sampling_weights` chooses the latter. `published` is what the distribution's source has. `none` is 1. `inverse_density` is
+    1 / (T p(t)): the loss is then in expectation that of uniform t, over the timesteps that are drawn at all, for an annealed
+    range leaves the others out.
 
     Args:
         alphas_cumprod: [timesteps].
@@ -56,7 +58,7 @@ class TimestepWeights:
             self.of_loss = LOSS_WEIGHTS[settings.loss_weight](snr, settings) * TO_X_START[settings.objective](snr)
 
     def of_drawing(self, distribution: TimestepDistribution, step: int) -> Array | None:
-        """Return the weight that makes up for how often every t is drawn, [timesteps]; None: 1."""
+        """Return the weight that goes with how every t is drawn, [timesteps]; None: 1."""
         if self.sampling_weights == "published":
             return distribution.weights(step)
         if self.sampling_weights == "none":
