@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
     """A BART, its tokenizer and the bottleneck; the code is the same for a small BART and a pretrained one.
 
     Raises:
-        InputError: the settings ask for a latent_dim or for more tokens than the BART has.
+        InputError: latent_dim is not the width of frozen states, or max_tokens is more than the BART's positions.
     """
 
     def __init__(self, bart: BartForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, settings: LatentSettings) -> None:
