@@ -109,7 +109,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def labels_are_there(self) -> "Config":
-        """Check that a conditional model has labels, and guidance a model that knows texts with and without them."""
+        """Check that a conditional model has labels, and that guidance has a model trained with and without them."""
         conditional, weight = self.train_diffusion.class_conditional, self.sample_texts.guidance_weight
         if conditional and self.dataset_name not in LABELLED:
             raise contradiction(

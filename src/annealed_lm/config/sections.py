@@ -86,7 +86,7 @@ class TrainAutoencoder(Section):
 
     @model_validator(mode="after")
     def sizes_fit(self) -> "TrainAutoencoder":
-        """Check that the vocabulary has room for bytes and the width for the heads."""
+        """Check that a vocabulary of BPE has room for all bytes, and that the heads divide the width."""
         require_room_for_bytes(self.tokenizer, self.vocab_size)
         return require_divisible(self, "d_model", "heads")
 
@@ -111,7 +111,7 @@ class TrainLanguageModel(Section):
 
     @model_validator(mode="after")
     def sizes_fit(self) -> "TrainLanguageModel":
-        """Check that the vocabulary has room for bytes and the width for the heads, and that the baseline is not the judge."""
+        """Check that a vocabulary of BPE has room for all bytes, the heads divide the width, and the two models differ."""
         require_room_for_bytes(self.tokenizer, self.vocab_size)
         if self.baseline_seed == self.seed:
             raise contradiction(f"baseline_seed = {self.baseline_seed} is the judge's own seed: the baseline would be the judge")
@@ -183,7 +183,7 @@ class TrainDiffusion(Section):
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> "TrainDiffusion":
-        """Check that every head has the same whole width."""
+        """Check that all heads have the same width."""
         return require_divisible(self, "tx_dim", "tx_heads")
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
     """Return what a file holds.
 
     Args:
-        hint: what the error says beside that the file is not there.
+        hint: stands at the end of the error that the file is absent.
         yaml: a reader that keeps more than the values; None: plain values.
 
     Raises:
