@@ -33,13 +33,14 @@ class ProcessSettings:
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """Network and process; `labels` are the names of the network's classes, none if it is unconditional."""
+    """A network and its process; `labels` are the names of the network's classes, none if it is unconditional."""
 
     denoiser: DenoisingTransformer
     process: ProcessSettings
     labels: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
+        """Write the weights and all settings to `folder`."""
         with atomic_path(folder) as partial:
             partial.mkdir()
             save_file({name: weight.contiguous() for name, weight in self.denoiser.state_dict().items()}, partial / WEIGHTS)
