@@ -172,8 +172,7 @@ class DenoisingTransformer(nn.Module):
         return output
 
     def compile_blocks(self) -> None:
-        """Compile the blocks with torch.compile, for any batch size and length; they share their code, so that it is compiled
-        once.
+        """Compile the blocks with torch.compile, for any batch size and length; they share their code, so that one is compiled.
 
         A shape that needs another graph than those compiled so far is an error, never a return to uncompiled code.
         """

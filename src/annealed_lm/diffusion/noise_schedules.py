@@ -17,8 +17,10 @@ SMALLEST_ALPHA_CUMPROD = 1e-9
 
 
 def linear(timesteps: int, d: float) -> Array:
-    """Return the product of 1 - beta, beta from 1e-4 to 0.02, scaled by 1000 / T (Ho et al. 2020, arXiv 2006.11239, section
-    4)."""
+    """Return the cumulated product of 1 - beta, with beta from 1e-4 to 0.02, scaled by 1000 / T.
+
+    Source: Ho et al. 2020, arXiv 2006.11239, section 4.
+    """
     scale = 1000 / timesteps
     betas = np.linspace(scale * 1e-4, scale * 0.02, timesteps)
     return np.cumprod(1 - np.minimum(betas, 0.999))

@@ -70,8 +70,7 @@ class LatentStatistics:
         return LatentStatistics(self.mean.to(device), self.std.to(device))
 
     def normalise(self, latents: Tensor) -> Tensor:
-        """Bring latents [..., length, latent_dim] to mean 0 and standard deviation 1 in every dimension, over the training
-        set."""
+        """Bring every dimension of latents [..., length, latent_dim] to mean 0 and standard deviation 1 over the training set."""
         return (latents - self.mean.to(latents.device)) / self.std.to(latents.device)
 
     def unnormalise(self, latents: Tensor) -> Tensor:
