@@ -29,7 +29,13 @@ class Varied:
 
 @dataclass(frozen=True)
 class LatentShape:
-    """Width of a latent vector, the most vectors a text has, and how many labels the denoiser knows (0: unconditional)."""
+    """What the denoiser must know of the latents.
+
+    Attributes:
+        latent_dim: width of a vector.
+        max_length: the most vectors that a text has.
+        num_classes: how many labels the denoiser knows; 0: unconditional.
+    """
 
     latent_dim: int
     max_length: int

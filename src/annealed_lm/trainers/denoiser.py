@@ -1,7 +1,7 @@
 """Training the denoiser: annealing says which t, the diffusion says which loss, this says in what order.
 
 A step never waits for the device: what decides shapes (lengths, t, which texts are self-conditioned) is drawn on the CPU, and the
-loss is read where it is written down.
+loss is read only where it is written down.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from annealed_lm.training.processes import processes_of
 
 @dataclass(frozen=True)
 class DiffusionTraining:
-    """The parameters that a training reads, under their names in params.yaml."""
+    """The parameters that the training of the denoiser reads, under their names in params.yaml."""
 
     optimizer: str
     random_seed: int
@@ -97,14 +97,15 @@ class WeightUpdates:
         )
 
     def make_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return those that params.yaml names."""
+        """Return the optimizers that params.yaml names."""
         training, betas = self.training, (self.training.adam_beta1, self.training.adam_beta2)
         settings = OptimizerSettings(training.learning_rate, betas, training.adam_weight_decay)
         return OPTIMIZERS[training.optimizer](self.denoiser, settings)
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step; where two optimizers have one, AdamW's, the last: as written in params.yaml."""
+        """The learning rate of the next step, as params.yaml states it; where there are two optimizers, that of AdamW, the
+        last."""
         return float(self.schedulers[-1].get_last_lr()[0])
 
     def update(self, step: int) -> None:
@@ -122,11 +123,11 @@ class WeightUpdates:
         self.average.update(self.denoiser, step)
 
     def clip_gradients(self) -> None:
-        """Clip their common norm to max_grad_norm."""
+        """Clip the common norm of all gradients to max_grad_norm."""
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=True)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of it, the denoiser included."""
+        """Return the parts that a checkpoint holds of it, by name, the denoiser included."""
         parts: dict[str, Any] = {"denoiser": self.denoiser, "ema": self.average}
         parts |= numbered("optimizer", self.optimizers) | numbered("scheduler", self.schedulers)
         return parts if self.scaler is None else parts | {"scaler": self.scaler}
@@ -173,7 +174,7 @@ class DiffusionTrainer:
         return cast(DenoisingTransformer, self.updates.average.module)  # a copy of it, which torch types as any module
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds: all that a step changes."""
+        """Return the parts that a checkpoint holds, by name: all that a step changes."""
         return {**self.updates.state(), "timesteps": self.timesteps}
 
     def train_step(self, step: int) -> Tensor:
@@ -209,23 +210,26 @@ class DiffusionTrainer:
                 self.accelerator.backward(loss * self.processes.count)  # whose gradients are averaged over processes
             total += loss.detach()
         self.updates.update(step)
-        if self.timesteps.observes:  # who needs them for the next step, so that this waits for the device
+        if self.timesteps.observes:  # the next draws need them, so this waits for the device
             self.timesteps.observe(step, draws.t_here.numpy(), self.processes.sum(seen).double().cpu().numpy())
         return self.processes.sum(total)
 
     def parts(self, share: range) -> Iterator[tuple[range, bool]]:
-        """Cut this process's share of a batch for gradient accumulation; with every part stands whether it is the last."""
+        """Cut this process's share of a batch for gradient accumulation; beside every part stands whether it is the last."""
         cuts = np.array_split(np.arange(share.start, share.stop), self.training.gradient_accumulation_steps)
         filled = [range(cut[0], cut[-1] + 1) for cut in cuts if len(cut)]
         return ((part, part is filled[-1]) for part in filled)
 
     def padded_length(self, texts: npt.NDArray[np.int64]) -> int:
-        """Return to how many vectors the texts of a batch are padded: the same in all processes, who share its noise."""
+        """Return how many vectors the texts of a batch are padded to: as many in all processes, which share its noise."""
         return int(self.latents.index.lengths[texts].max())
 
     def random_numbers(self, step: int, shape: tuple[int, ...]) -> Draws:
-        """Draw for the batch of `step`, of latents of `shape`. As t is, self-conditioning is stratified: of a batch, as near as
-        can be to the share `self_condition` has it, any text with that probability."""
+        """Draw the random numbers of `step` for a batch of latents of `shape`.
+
+        Self-conditioning is stratified, as t is: a text has it with the probability `self_condition`, and the share of a batch
+        that has it is as near to that as can be.
+        """
         device, seed = self.accelerator.device, self.training.random_seed
         t, weights = self.timesteps.draw(step, shape[0], generator("cpu", seed, step, "t"))
         weights = None if weights is None else weights.to(device, non_blocking=True)
@@ -234,8 +238,11 @@ class DiffusionTrainer:
         return Draws(t.to(device, non_blocking=True), t, weights, noise, coins < self.training.self_condition)
 
     def class_ids(self, step: int, texts: npt.NDArray[np.int64]) -> Tensor | None:
-        """Return the label of these training texts, int64 [texts], or num_classes where it is withheld, so that the network
-        learns to do without (Ho & Salimans 2022, arXiv 2207.12598, algorithm 1); None for an unconditional network."""
+        """Return the labels of these training texts, int64 [texts]; None for an unconditional network.
+
+        Where a label is withheld, num_classes stands for it, so that the network learns to do without (Ho & Salimans 2022, arXiv
+        2207.12598, algorithm 1).
+        """
         if not self.denoiser.settings.num_classes:
             return None
         assert self.latents.index.labels is not None  # a conditional network is made for their number
@@ -246,7 +253,11 @@ class DiffusionTrainer:
 
 
 def train_denoiser(trainer: DiffusionTrainer, records: TrainingRecords, store: CheckpointStore) -> dict[str, Rows]:
-    """Train to the end, from the checkpoint in `store` if there is one, and return the curves of `records`."""
+    """Train to the end, from the checkpoint in `store` if there is one, and return the curves of `records`.
+
+    Raises:
+        InputError: the training diverges or is stopped (`run_steps`).
+    """
     training, running_loss = trainer.training, RunningLoss(trainer.accelerator.device)
     trainer.denoiser.train()
 
@@ -257,7 +268,7 @@ def train_denoiser(trainer: DiffusionTrainer, records: TrainingRecords, store: C
         done, row = step + 1, None
         learning_rate = trainer.updates.learning_rate
         due = is_due(done, training.log_every)
-        drawn = trainer.timesteps.drawn_range(step) if due else {}  # which the losses of the step may change
+        drawn = trainer.timesteps.drawn_range(step) if due else {}  # read before the step, whose losses may change it
         running_loss.add(trainer.train_step(step))
         if due:
             row = {

@@ -1,4 +1,4 @@
-"""Training a small GPT-2 on the training texts: the judge of perplexity where no large pretrained one is at hand."""
+"""Training a small GPT-2 on the training texts: a baseline, and the judge of perplexity where no large one is at hand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ class LanguageModelTraining:
 def small_gpt2(
     tokenizer: PreTrainedTokenizerBase, d_model: int, layers: int, heads: int, max_tokens: int, seed: int
 ) -> LanguageModel:
-    """An untrained GPT-2 (Radford et al. 2019) without dropout, for the vocabulary of `tokenizer` and `max_tokens` positions."""
+    """Return an untrained GPT-2 (Radford et al. 2019) without dropout, for the vocabulary of `tokenizer` and `max_tokens`
+    positions."""
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=max_tokens,
@@ -56,7 +57,11 @@ def train_language_model(
     store: CheckpointStore,
     device: torch.device,
 ) -> None:
-    """Train in place on `texts` and their ends; the loss is a mean over the real tokens of a batch."""
+    """Train in place on `texts` and their ends; the loss is a mean over the real tokens of a batch.
+
+    Raises:
+        InputError: the training diverges or is stopped (`run_steps`).
+    """
     model: nn.Module = language_model.model
     model.to(device).train()
     # The end is not scored, but must be learned: it is where a sampled text stops.

@@ -47,11 +47,13 @@ class RunningLoss:
 
 
 class TrainingRecords:
-    """Rows by curve, in the order of the steps, a step being counted once it is done.
+    """Rows by curve, in the order of the steps; a step counts once it is done.
 
-    `training` (step, loss: the mean since the row before, weighted as it is minimised, T_now: one more than the highest t that
-    was drawn, mean_t of the density, learning_rate), `validation` (step, loss) and `validation_by_log_snr` (step, log_snr, loss)
-    of the averaged weights, and `timing` (step, seconds of training so far, validation included).
+    The curves are
+        `training`: step, loss (the mean since the row before, weighted as it is minimised), T_now (one more than the highest t
+            that may be drawn), mean_t (of the density), learning_rate;
+        `validation`: step, loss; and `validation_by_log_snr`: step, log_snr, loss; both of the averaged weights;
+        `timing`: step, seconds of training so far, validation included.
 
     Args:
         validation: of the averaged weights.
