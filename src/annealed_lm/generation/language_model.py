@@ -118,8 +118,7 @@ class LanguageModel:
 
     @property
     def start_id(self) -> int:
-        """The token that a text starts with. It stands in padding too: what is predicted there is never read, any token would
-        do."""
+        """The token that a text starts with. Padding is filled with it too: what is predicted there is never read."""
         start = self.tokenizer.bos_token_id
         return int(self.tokenizer.eos_token_id if start is None else start)
 
@@ -152,10 +151,9 @@ class LanguageModel:
     def batches(
         self, rows: Sequence[Sequence[int]], numbers: Iterable[int], batch_size: int
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Yield the rows that `numbers` name in batches of like length.
+        """Yield batches of the rows that `numbers` name, those of like length together.
 
-        Yields:
-            The numbers of the rows, their token ids int64 [batch, tokens], and the mask [batch, tokens] (True: real).
+        A batch is the numbers of its rows, their token ids int64 [batch, tokens], and the mask [batch, tokens] (True: real).
         """
         order = sorted(numbers, key=lambda i: len(rows[i]))
         for first in range(0, len(order), batch_size):

@@ -41,14 +41,12 @@ class TextSampler:
         self.device = device
 
     def outline(self, count: int, seed: int) -> Outline:
-        """Return the outline of `count` texts: lengths, and labels of a conditional model, in the proportions of the training
-        texts."""
+        """Return the outline of `count` texts: lengths, and the labels of a conditional model, as in the training set."""
         rows = draw_training_rows(len(self.train), count, seed)
         return self.outline_of(rows)
 
     def outline_of_label(self, label: str, count: int, seed: int) -> Outline:
-        """Return the outline of `count` texts of one label, which the model knows; lengths are in the proportions of its training
-        texts.
+        """Return the outline of `count` texts of one label, which the model knows: lengths as those of its training texts.
 
         Raises:
             InputError: no training text has the label, so that nothing is known of its lengths.

@@ -104,8 +104,7 @@ class WeightUpdates:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step, as params.yaml states it; where there are two optimizers, that of AdamW, the
-        last."""
+        """The learning rate of the next step; of two optimizers, that of AdamW, the last, since params.yaml states that one."""
         return float(self.schedulers[-1].get_last_lr()[0])
 
     def update(self, step: int) -> None:

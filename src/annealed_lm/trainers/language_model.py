@@ -32,8 +32,10 @@ class LanguageModelTraining:
 def small_gpt2(
     tokenizer: PreTrainedTokenizerBase, d_model: int, layers: int, heads: int, max_tokens: int, seed: int
 ) -> LanguageModel:
-    """Return an untrained GPT-2 (Radford et al. 2019) without dropout, for the vocabulary of `tokenizer` and `max_tokens`
-    positions."""
+    """Return an untrained GPT-2 (Radford et al. 2019) without dropout.
+
+    It is made for the vocabulary of `tokenizer` and has `max_tokens` positions; its weights are drawn by `seed`.
+    """
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=max_tokens,

@@ -54,9 +54,8 @@ class FixedValidation:
     ) -> None:
         count = min(VALIDATION_TEXTS, len(latents))
         texts = np.argsort(latents.index.lengths[:count], kind="stable")
-        order = torch.randperm(
-            count, generator=generator("cpu", "validation", "order")
-        )  # t must not follow the order of the texts
+        # At random: t must not follow the order of the texts, which is by length.
+        order = torch.randperm(count, generator=generator("cpu", "validation", "order"))
         self.diffusion = diffusion
         self.t = ((order + 0.5) / count * diffusion.timesteps).long().to(device)
         self.self_condition = self_condition
