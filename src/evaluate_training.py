@@ -1,4 +1,4 @@
-"""Averaged models from along the training -> data/quality/quality.tsv: every metric of the texts that each of them samples.
+"""Averaged models from along the training -> data/quality/quality.tsv: every metric of the texts that they write.
 
 Training itself evaluates nothing: it leaves the models, so a metric can change without training again. Texts are those of the
 first sampling seed and decoding strategy.

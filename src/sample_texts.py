@@ -1,4 +1,5 @@
-"""Diffusion and autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents drawn by DDIM, decoded; empty texts keep a line."""
+"""Diffusion and autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled by DDIM, decoded; empty texts keep a
+line."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 

@@ -21,7 +21,11 @@ from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
 
 
 def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:
-    """The autoencoder before training: a new BART for these texts, or the pretrained one, frozen."""
+    """Return the autoencoder before training: a new BART for these texts, or the pretrained one, frozen.
+
+    Raises:
+        InputError: the pretrained one is not there, or does not fit the settings.
+    """
     frozen = section.initialisation == "pretrained"
     settings = settings_from(section, LatentSettings, frozen_states=frozen and section.latent_layout == "per_token")
     torch.manual_seed(derive_seed(section.seed, "weights"))

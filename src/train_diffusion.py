@@ -31,7 +31,7 @@ from annealed_lm.trainers.validation import FixedValidation
 
 
 def class_labels(config: Config, latents: Path) -> tuple[str, ...]:
-    """Names of the classes that the model is to know; none for an unconditional one.
+    """Return the names of the classes that the model is to know; none for an unconditional one.
 
     Raises:
         InputError: a conditional model, and texts without labels.
@@ -48,7 +48,7 @@ def class_labels(config: Config, latents: Path) -> tuple[str, ...]:
 
 
 def training_latents(config: Config, folder: Path, texts: Path, autoencoder: Path, accelerator: Accelerator) -> LatentSource:
-    """The latents of the training texts: those of a folder, or encoded when they are asked for."""
+    """Return the latents of the training texts: those of a folder, or encoded when a batch needs them."""
     if config.encode_latents.train_latents == "on_the_fly":
         encoder = Autoencoder.load(autoencoder).requires_grad_(False).to(accelerator.device)
         ids = tokenize(encoder.tokenizer, read_texts(texts / "train.jsonl"), encoder.settings.max_tokens)
@@ -65,7 +65,7 @@ def make_validation(
 
 
 def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrainer) -> dict[str, float]:
-    """Write each curve as a table, and where they ended and what a step takes, which are returned."""
+    """Write every curve as a table; write and return where the curves ended and what a step takes."""
     network, training, lengths = trainer.denoiser, trainer.training, trainer.latents.index.lengths.tolist()
     flops_of_text = training_flops(network, lengths, training.self_condition) / len(lengths)
     final = {
@@ -89,7 +89,10 @@ def train(
     store: CheckpointStore,
     args: argparse.Namespace,
 ) -> dict[str, float]:
-    """Train to the end and write the outputs, in one process or, of several, in the first; where the curves ended."""
+    """Train to the end, write the outputs and return where the curves ended.
+
+    Of several processes only the first writes and returns anything.
+    """
     snapshots = store.folder / "snapshots"
     records = TrainingRecords(trainer.accelerator, validation, lambda step: model.save(snapshots / f"{step:06d}"))
     curves = train_denoiser(trainer, records, store)

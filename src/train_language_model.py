@@ -1,4 +1,4 @@
-"""Texts -> models/language_model: small GPT-2 trained on the training texts: a baseline, and the judge of perplexity
+"""Texts -> models/language_model: small GPT-2 models trained on the training texts: a baseline, and the judge of perplexity
 unless fetch_judges brings one."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
