@@ -74,7 +74,7 @@ def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerpri
         reference_seed=config.prepare_references.seed,
         held_out=held_out,
         num_samples=count,
-        label_texts=count // (labels + 1) if labels else 0,  # so few that random sets have as many of each label
+        label_texts=count // (labels + 1) if labels else 0,  # so few that random sets have as many of every label
         mauve={kind: {**model._asdict(), "scaling": scalings[kind]} for kind, model in judges.descriptions().items()},
         mauve_seeds=config.prepare_references.mauve_seeds,
         mauve_buckets=mauve_buckets(count),

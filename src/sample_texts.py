@@ -1,5 +1,4 @@
-"""Diffusion and autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled by DDIM, decoded; empty texts keep a
-line."""
+"""Diffusion, autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled by DDIM, decoded; empty texts keep a line."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 

@@ -1,4 +1,4 @@
-"""The sections of params.yaml, one for each stage that has parameters: types, ranges, and what contradicts itself within one."""
+"""The sections of params.yaml, one a stage that has parameters: types, ranges, and what contradicts itself within a section."""
 
 from typing import Annotated, Literal, TypeVar
 

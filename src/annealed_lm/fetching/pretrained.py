@@ -157,7 +157,7 @@ def find_model(choice: ModelChoice, roots: Sequence[Path]) -> Origin:
     """Return the local folder of that name, absolute or below one of `roots`, or else the model of that name on the hub.
 
     Raises:
-        InputError: there is neither, or the revision is missing or one too many.
+        InputError: there is neither, a name on the hub has no revision, or a local folder has one.
     """
     kind, name, revision = choice
     folders = [root / Path(name).expanduser() for root in roots]

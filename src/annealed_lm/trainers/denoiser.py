@@ -135,7 +135,7 @@ class WeightUpdates:
 class DiffusionTrainer:
     """A training step of the denoiser.
 
-    `train_batch_size` is the batch of one optimizer step, of all processes together; gradient accumulation cuts the part of each
+    `train_batch_size` is the batch of one optimizer step, of all processes together; gradient accumulation cuts the part of a
     process further. All random numbers of a step but dropout's are drawn for the whole batch from (random_seed, step, purpose),
     so that cutting it changes nothing but rounding.
 
@@ -206,10 +206,10 @@ class DiffusionTrainer:
                 if draws.weights is not None:
                     losses = losses * draws.weights[whole]
                 loss = losses.sum() / len(texts)
-                self.accelerator.backward(loss * self.processes.count)  # whose gradients are averaged over processes
+                self.accelerator.backward(loss * self.processes.count)  # accelerate averages gradients over processes
             total += loss.detach()
         self.updates.update(step)
-        if self.timesteps.observes:  # the next draws need them, so this waits for the device
+        if self.timesteps.observes:  # the next draws need the losses, so this waits for the device
             self.timesteps.observe(step, draws.t_here.numpy(), self.processes.sum(seen).double().cpu().numpy())
         return self.processes.sum(total)
 

@@ -109,7 +109,7 @@ def run_steps(
     Args:
         state: everything that a step changes.
         records: rows that `train_step` and its callers append; they are saved and cut back with the state.
-        processes: those that train together, each of which runs this; process 0 alone saves and shows progress.
+        processes: those that train together, all of which run this; process 0 alone saves and shows progress.
 
     Raises:
         InputError: the loss or a weight is not finite, or a signal asked to stop; the last good checkpoint is kept and named.
