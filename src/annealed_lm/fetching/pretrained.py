@@ -134,11 +134,7 @@ class HubOrigin:
         shutil.rmtree(target / ".cache", ignore_errors=True)  # time stamps and locks
 
     def require_stated(self, path: Path, file: RepoSibling) -> None:
-        """Check that a file has the digest that the hub states.
-
-        Raises:
-            InputError: it has another one, or the hub states none.
-        """
+        """Check that a file has the digest that the hub states, and raise an InputError if it has not."""
         if not file.lfs and not file.blob_id:
             raise InputError(
                 f"{self.choice}: the hub states no digest of {file.rfilename} that it could be checked against; "

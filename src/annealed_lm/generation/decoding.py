@@ -70,9 +70,7 @@ def decode_latents(
     seed: int,
     batch_size: int,
 ) -> list[str]:
-    """Decode every array [length, latent_dim] to a text; an empty text keeps its place.
-
-    Text i depends on latents i and (seed, i).
+    """Decode every array [length, latent_dim] to a text, which depends on it and on (seed, i); an empty text keeps its place.
 
     Args:
         strategy: a name in `STRATEGIES`; only nucleus uses random numbers.

@@ -252,11 +252,7 @@ class DiffusionTrainer:
 
 
 def train_denoiser(trainer: DiffusionTrainer, records: TrainingRecords, store: CheckpointStore) -> dict[str, Rows]:
-    """Train to the end, from the checkpoint in `store` if there is one, and return the curves of `records`.
-
-    Raises:
-        InputError: the training diverges or is stopped (`run_steps`).
-    """
+    """Train to the end, from the checkpoint in `store` if there is one, and return the curves of `records`; see `run_steps`."""
     training, running_loss = trainer.training, RunningLoss(trainer.accelerator.device)
     trainer.denoiser.train()
 
