@@ -60,7 +60,7 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
         if name not in corpus.releases:
             raise InputError(
                 f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there "
-                f"(for queued experiments and other clones, also: dvc add {place})"
+                f"(for --temp experiments and other clones, also: dvc add {place})"
             )
         download(corpus.releases[name], target / name, place)
 
