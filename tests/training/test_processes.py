@@ -124,12 +124,26 @@ def test_a_sampler_that_follows_the_losses_sees_those_of_all_processes(latents: 
     assert means[-1] != 2  # by then every t has had ten losses
 
 
-def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_path: Path) -> None:
-    long: dict[str, Any] = {"num_processes": 2, "num_train_steps": 200, "checkpoint_every": 5, "validate_every": 100}
-    run(tmp_path / "uninterrupted", latents, **long)
-    with start(tmp_path / "stopped", latents, **long) as process:
+LONG: dict[str, Any] = {"num_train_steps": 200, "checkpoint_every": 5, "validate_every": 100}
+TWO: dict[str, Any] = {"num_processes": 2}
+CUT: dict[str, Any] = {"num_processes": 1, "gradient_accumulation_steps": 2, "checkpoint_every": 7}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    run(folder, latents, **LONG)
+    return folder
+
+
+@pytest.mark.parametrize(("before", "after"), [(TWO, CUT), (CUT, TWO)], ids=["fewer", "more"])
+def test_processes_that_were_stopped_go_on_when_there_are_more_or_fewer_and_a_checkpoint_is_due_at_other_steps(
+    before: dict[str, Any], after: dict[str, Any], uninterrupted: Path, latents: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stopped"
+    with start(folder, latents, **LONG | before) as process:
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "stopped" / "resume").glob("*/checkpoint.pt")):
+        while not list((folder / "resume").glob("*/checkpoint.pt")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -137,6 +151,7 @@ def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_p
         output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
     assert "stopped by a signal after step" in output
-    assert not (tmp_path / "stopped" / "out").exists()
-    run(tmp_path / "stopped", latents, **long)
-    require_same_training(tmp_path / "stopped", tmp_path / "uninterrupted")
+    assert not (folder / "out").exists()
+    assert "starts at step 0" not in run(folder, latents, **LONG | after)
+    assert not list((folder / "resume").iterdir())  # what was there was the second run's own, which it took up
+    require_same_training(folder, uninterrupted)
