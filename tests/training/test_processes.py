@@ -124,7 +124,7 @@ def test_a_sampler_that_follows_the_losses_sees_those_of_all_processes(latents: 
     assert means[-1] != 2  # by then every t has had ten losses
 
 
-LONG: dict[str, Any] = {"num_train_steps": 200, "checkpoint_every": 5, "validate_every": 100}
+LONG: dict[str, Any] = {"num_train_steps": 100, "checkpoint_every": 5, "validate_every": 50}
 TWO: dict[str, Any] = {"num_processes": 2}
 CUT: dict[str, Any] = {"num_processes": 1, "gradient_accumulation_steps": 2, "checkpoint_every": 7}
 
