@@ -13,7 +13,8 @@ from accelerate import Accelerator
 
 from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.autoencoder.encoding import EncodedTexts
@@ -113,7 +114,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
     start_processes(config.train_diffusion.num_processes)
-    decisive = {
+    parameters = {
         "T_schedule": config.T_schedule,
         "power": config.power,
         "optimizer": config.optimizer,
@@ -121,9 +122,11 @@ def main() -> None:
         "train_latents": config.encode_latents.train_latents,
         **config.train_diffusion.model_dump(),
     }
-    inputs = [args.latents, *([args.texts, args.autoencoder] if config.encode_latents.train_latents == "on_the_fly" else [])]
-    key = training_key(decisive, inputs, code=[Path(__file__).parent])
-    run = os.environ.get("DVC_EXP_NAME", key)
+    inputs = {"latents": args.latents}
+    if config.encode_latents.train_latents == "on_the_fly":
+        inputs |= {"texts": args.texts, "autoencoder": args.autoencoder}
+    ingredients = Ingredients.of(Path(__file__), parameters, inputs)
+    run = os.environ.get("DVC_EXP_NAME", ingredients.key)
     if config.train_diffusion.compile:
         require_compiler()
     accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
@@ -138,9 +141,9 @@ def main() -> None:
     validation = make_validation(config, trainer, statistics, args.latents, conditional=bool(labels))
     model = DiffusionModel(trainer.averaged_denoiser(), settings_from(section, ProcessSettings), labels)
     trains = f"denoiser: {config.T_schedule}, {config.optimizer}, seed {config.random_seed}"
-    described = TrainingDescription.of(Path(__file__), trains, config.train_diffusion.num_train_steps)
-    store = CheckpointStore(resume_folder(args.resume) / key, described)
-    with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, decisive):
+    described = TrainingDescription(Path(__file__).stem, trains, config.train_diffusion.num_train_steps, ingredients)
+    store = CheckpointStore(resume_folder(args.resume) / ingredients.key, described)
+    with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
         final = train(trainer, validation, model, store, args)
     print(", ".join(f"{name} {value:.6g}" for name, value in final.items()), end="\n" if final else "")
 

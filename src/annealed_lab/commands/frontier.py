@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import training_key
+from annealed_lm.training.descriptions import Ingredients
 from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
 from annealed_lm.common.devices import default_device
@@ -31,6 +31,7 @@ from annealed_lm.evaluation.references import REFERENCE_ROWS, References
 from annealed_lm.reporting.tables import aligned_rows, markdown_table
 
 SHOWN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
+INPUTS = ("diffusion", "autoencoder", "latents", "references", "language_model", "judges")
 SWEPT = {"sampling_timesteps", "ddim_sampling_eta", "strategies"}
 
 
@@ -65,9 +66,8 @@ class Sweep:
 
 def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Score every setting that the cache does not hold; one row a setting."""
-    inputs = [args.diffusion, args.autoencoder, args.latents, args.references, args.language_model, args.judges]
-    values = config.sample_texts.model_dump(exclude=SWEPT)
-    cache = args.cache / training_key(values, inputs=inputs, code=[Path(__file__).parent])
+    inputs = {name: getattr(args, name) for name in INPUTS}
+    cache = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
     sweep: Sweep | None = None
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
     rows = []

@@ -5,6 +5,7 @@ from typing import Any
 
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.config.yaml_files import value_at
+from annealed_lm.training.descriptions import NOT_DECISIVE
 
 CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
     "train_diffusion.lr_schedule": {"warmup_stable_decay": ("train_diffusion.lr_decay_fraction",)},
@@ -16,7 +17,7 @@ CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
     },
 }
 """Key -> value -> the parameters that only this value uses."""
-NEVER = ("trackers", "train_diffusion.checkpoint_every", "train_diffusion.num_processes")
+NEVER = {"trackers", *(f"train_diffusion.{name}" for name in NOT_DECISIVE)}
 """What changes at most how a training is watched, interrupted or spread."""
 
 
@@ -38,4 +39,4 @@ def unused_parameters(values: Mapping[str, Any]) -> set[str]:
     for key, choices in CHOICES.items():
         chosen = value_at(values, key)
         unused |= {parameter for choice, parameters in choices.items() if choice != chosen for parameter in parameters}
-    return unused | set(NEVER)
+    return unused | NEVER
