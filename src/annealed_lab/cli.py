@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "table": Command("table", "show finished experiments, real texts, baseline, control and ceiling in one table"),
+    "table": Command("table", "show finished experiments in one table, beside real texts, baseline and bounds"),
     "study": Command("study", "run all experiments of a study, or those that are left of it"),
     "compare": Command("compare", "compare finished experiments over their seeds: does annealing help?"),
     "frontier": Command("frontier", "score the trained model at other sampling steps, eta and decoding strategies"),
