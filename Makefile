@@ -29,7 +29,7 @@ compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFI
 	python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
 test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
-	python src/lab.py test-report --experiment '$(EXP)'
+	python src/lab.py test-report $(if $(EXP),--experiment '$(EXP)')
 
 frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
 	python src/lab.py frontier

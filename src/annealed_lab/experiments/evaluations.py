@@ -9,20 +9,24 @@ from ruamel.yaml import YAML
 from annealed_lab.experiments.finished import commit_of, finished_experiments, read_text_at
 from annealed_lm.common.errors import InputError
 
-EVALUATION = "metrics/evaluation.json"
+PARAMS, EVALUATION = "params.yaml", "metrics/evaluation.json"
 
 
 def read_evaluation(commit: str) -> dict[str, Any]:
     """Return the scores of an experiment, and as `run` in a few words what was varied in it.
 
     Raises:
-        InputError: the commit has none.
+        InputError: the commit has none, or other parameters.
     """
-    values = YAML(typ="safe", pure=True).load(read_text_at(commit, "params.yaml"))
-    schedule = f"polynomial {values['power']:g}" if values["T_schedule"] == "polynomial" else values["T_schedule"]
-    run = f"T_schedule {schedule}, {values['optimizer']}, seed {values['random_seed']}"
     record: dict[str, Any] = json.loads(read_text_at(commit, EVALUATION))
-    return record | {"run": run}
+    values = YAML(typ="safe", pure=True).load(read_text_at(commit, PARAMS))
+    try:
+        schedule = f"polynomial {values['power']:g}" if values["T_schedule"] == "polynomial" else values["T_schedule"]
+        return record | {"run": f"T_schedule {schedule}, {values['optimizer']}, seed {values['random_seed']}"}
+    except KeyError as error:
+        raise InputError(
+            f"commit {commit[:12]} has no {error.args[0]} in {PARAMS}: it is not the result of an experiment of this version"
+        ) from error
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

@@ -105,13 +105,6 @@ def test_a_folder_that_was_named_has_to_be_complete(project: Path) -> None:
         run("--folders", "run")
 
 
-@pytest.mark.parametrize("name", ["none", "empty"])
-def test_a_folder_without_experiments_is_refused(name: str, project: Path) -> None:
-    (project / "empty/sub").mkdir(parents=True)
-    with pytest.raises(InputError, match=rf"^{name} holds no experiment: it, or folders in it, should have params.yaml"):
-        run("--folders", name)
-
-
 def test_a_figure_of_an_earlier_comparison_does_not_stay(project: Path) -> None:
     write_record(project / "normal", {})
     write_record(project / "linear", {"T_schedule": "linear"}, 0.3)
