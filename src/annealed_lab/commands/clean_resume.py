@@ -1,4 +1,4 @@
-"""What interrupted trainings left under .resume, listed, and removed where it is stale: python src/lab.py clean-resume
+"""List what interrupted trainings left under .resume, and remove what is stale.
 
 Stale is what is not in use and is either older than --days or of other code: what its stage imports is not what it imports in
 this checkout, which can therefore never resume it. What no training left there is not touched.
@@ -78,8 +78,10 @@ def row(folder: Path, days: float, code: Mapping[str, Code], dry_run: bool) -> d
 
 def main(program: str, arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--resume", type=Path, default=Path(".resume"))
-    parser.add_argument("--days", type=float, default=14, help="of age from which on a training is stale; 0: all not in use are")
+    parser.add_argument("--resume", type=Path, default=Path(".resume"), help="folder (%(default)s)")
+    parser.add_argument(
+        "--days", type=float, default=14, help="of age from which on a training is stale (%(default)s); 0: all not in use are"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only list")
     args = parser.parse_args(arguments)
     if not args.days >= 0:

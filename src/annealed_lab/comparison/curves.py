@@ -46,4 +46,4 @@ def bin_entry(name: str, losses: Mapping[int, Mapping[str, float]], own: Mapping
 
 def last_losses(member: Member) -> dict[str, float]:
     """The last loss of each bin of log-SNR."""
-    return {name: curve["loss"][-1] for name, curve in member.record.by_log_snr.items() if curve["loss"]}
+    return {name: curve["loss"][-1] for name, curve in member.record.curves.by_log_snr.items() if curve["loss"]}
