@@ -11,12 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from annealed_lab.comparison.comparison import BASELINE, PREFERRED_QUALITY, compare
-from annealed_lab.comparison.curve_figures import curves_figure, log_snr_figure
-from annealed_lab.comparison.figures import differences_figure, means_figure, steps_figure
-from annealed_lab.comparison.page import page
-from annealed_lab.comparison.steps_to_target import DIRECTIONS
-from annealed_lab.comparison.tables import latex_page, markdown_page
+from annealed_lab.comparison.compare import BASELINE, compare
+from annealed_lab.comparison.curves import DIRECTIONS
+from annealed_lab.comparison.figures import curves_figure, differences_figure, log_snr_figure, means_figure, steps_figure
+from annealed_lab.comparison.pages import html_page, latex_page, markdown_page
 from annealed_lab.comparison.variant_groups import Member, member
 from annealed_lab.experiments.records import read_record
 from annealed_lab.experiments.sources import Candidate, commit_candidates, folder_candidates
@@ -93,6 +91,6 @@ def main(program: str, arguments: Sequence[str]) -> None:
     tables = markdown_page(comparison)
     write_text(args.out_tables / "comparison.md", tables)
     write_text(args.out_tables / "comparison.tex", latex_page(comparison))
-    write_text(args.out_page, page(comparison, write_figures(comparison, args.out_figures)))
+    write_text(args.out_page, html_page(comparison, write_figures(comparison, args.out_figures)))
     print(tables)
     print(f"The page to read: {args.out_page}")

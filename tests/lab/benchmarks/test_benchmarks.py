@@ -407,7 +407,7 @@ def test_results_of_another_machine_are_dropped(tmp_path: Path) -> None:
 
 def test_a_table_has_a_title_and_leaves_empty_what_has_no_value() -> None:
     table = titled_table("speed", [{"way": "plain", "seconds": None}])
-    assert table == "speed\n\n| way | seconds |\n| --- | --- |\n| plain |  |\n"
+    assert table == "speed\n\n| way   | seconds   |\n|-------|-----------|\n| plain |           |\n"
 
 
 # The command

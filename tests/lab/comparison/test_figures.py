@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from annealed_lab.comparison.comparison import compare
-from annealed_lab.comparison.curve_figures import curves_figure, log_snr_figure
-from annealed_lab.comparison.figures import COLOURS, differences_figure, means_figure, steps_figure, styles
+from annealed_lab.comparison.compare import compare
+from annealed_lab.comparison.figures import (
+    COLOURS,
+    curves_figure,
+    differences_figure,
+    log_snr_figure,
+    means_figure,
+    steps_figure,
+    styles,
+)
 from annealed_lm.reporting.plots import save_png
 from support.comparison_records import LABELS, study
 
