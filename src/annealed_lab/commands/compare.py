@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from annealed_lab.comparison.compare import BASELINE, compare
+from annealed_lab.comparison.compare import BASELINE, PREFERRED_QUALITY, compare
 from annealed_lab.comparison.curves import DIRECTIONS
 from annealed_lab.comparison.figures import curves_figure, differences_figure, log_snr_figure, means_figure, steps_figure
 from annealed_lab.comparison.pages import html_page, latex_page, markdown_page
