@@ -33,7 +33,7 @@ class SamplingWay:
 
 
 def ways_to_sample(device: torch.device, with_padding: bool) -> dict[str, SamplingWay]:
-    """From plain on; texts whose latents are all of one length have no padding to save."""
+    """Return ways from plain on; texts whose latents are all of one length have no padding to save."""
     large = LARGE_BATCH[device.type]
     ways = {
         "plain": SamplingWay(True, SMALL_BATCH, "no"),
@@ -127,7 +127,7 @@ def measure_decoding(config: Config, way: DecodingWay, device: torch.device, tex
 
 
 def rows_of_ways(ways: Mapping[str, Any], measure: Callable[[Any], Measured]) -> list[Measured]:
-    """A row for each way, `measure` being given the way; how many times as fast as the first."""
+    """Return a row for every way, as `measure` measures it, and how many times as fast as the first it is."""
     rows: list[Measured] = []
     for name, way in ways.items():
         measured = measure(way)

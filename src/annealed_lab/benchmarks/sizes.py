@@ -100,7 +100,7 @@ SIZES: dict[str, Size] = {
 
 
 def config_of(size: Size, params: Path, device: torch.device, training: Mapping[str, Any] | None = None) -> Config:
-    """params.yaml at this size, with `training` in its section train_diffusion."""
+    """Return params.yaml at this size, with `training` in its section train_diffusion."""
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(params)
     if size.preset is not None:
@@ -113,19 +113,19 @@ def config_of(size: Size, params: Path, device: torch.device, training: Mapping[
 
 
 def text_lengths(count: int, max_tokens: int) -> list[int]:
-    """Tokens of texts as long as those of E2E."""
+    """Return the numbers of tokens of texts as long as those of E2E."""
     percents = 100 * np.random.default_rng(0).random(count)
     drawn = np.interp(percents, np.linspace(0, 100, len(E2E_TOKENS)), E2E_TOKENS).round()
     return [int(length) for length in drawn.clip(max=max_tokens)]
 
 
 def number_tokenizer(vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with a vocabulary of this size, of numbers."""
+    """Return a tokenizer with a vocabulary of this size, of numbers."""
     return train_tokenizer([" ".join(map(str, range(vocab_size)))], "word", vocab_size, max_tokens)
 
 
 def make_autoencoder(config: Config) -> Autoencoder:
-    """With random weights that nothing trains."""
+    """Return an autoencoder with random weights that nothing trains."""
     section = config.train_autoencoder
     tokenizer = number_tokenizer(section.vocab_size, section.max_tokens)
     bart = small_bart(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens)
@@ -149,7 +149,7 @@ class RandomTexts:
 
 
 def latent_lengths(config: Config, tokens: Sequence[int]) -> list[int]:
-    """Latent vectors of texts of so many tokens."""
+    """Return the numbers of latent vectors of texts of so many tokens."""
     settings = settings_from(config.train_autoencoder, LatentSettings, frozen_states=False)
     return [settings.length(length) for length in tokens]
 

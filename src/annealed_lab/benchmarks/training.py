@@ -131,7 +131,7 @@ def training_rows(
     measure: Callable[[Config, Way], dict[str, Any]],
     rates: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """A row for each way to train.
+    """Return a row for every way to train.
 
     Args:
         config_of_way: the parameters with these changes of the section train_diffusion.
@@ -151,7 +151,7 @@ def training_rows(
 
 
 def measure_extrapolation(config: Config, steps: int) -> dict[str, Any]:
-    """Minutes that the whole training would take, from `steps` of its steps in a row."""
+    """Measure the minutes that the whole training would take, from `steps` of its steps in a row."""
     trainer = trainer_of(config, USUAL)
     device, warm_up = trainer.accelerator.device, COMPILE_STEPS
     run(trainer, range(warm_up))
@@ -168,7 +168,7 @@ def measure_extrapolation(config: Config, steps: int) -> dict[str, Any]:
 
 
 def measure_checkpoint(config: Config, folder: Path) -> dict[str, Any]:
-    """Seconds to save the state of a training in `folder`, on a disk, and its bytes."""
+    """Measure the seconds to save the state of a training in `folder`, on a disk, and its bytes."""
     trainer = trainer_of(config, USUAL)
     trainer.train_step(0)  # which makes the optimizers' state
     store = CheckpointStore(folder)

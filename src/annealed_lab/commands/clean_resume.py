@@ -22,7 +22,7 @@ DAY = 24 * 60 * 60
 
 
 def file_stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of the files that are there; a training in use makes and removes some at any time."""
+    """Yield the stats of the files that are there; a training in use makes and removes some at any time."""
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
@@ -32,7 +32,7 @@ def file_stats(folder: Path) -> Iterator[os.stat_result]:
 
 
 def code_by_stage(folders: Sequence[Path]) -> dict[str, Code]:
-    """What the stages of these trainings import in this checkout; nothing of a stage that it does not have."""
+    """Return what the stages of these trainings import in this checkout; nothing of a stage that it does not have."""
     found = (TrainingDescription.read(folder) for folder in folders)
     scripts = {each.stage: SOURCE / f"{each.stage}.py" for each in found if each is not None}
     return {stage: code_digests(script) if script.exists() else {} for stage, script in scripts.items()}

@@ -36,7 +36,7 @@ class Stateful(Protocol):
 
 
 def resume_folder(folder: Path) -> Path:
-    """`folder` in the project's own checkout, also when DVC runs an experiment in a copy of it that it will delete."""
+    """Return `folder` in the project's own checkout, also when DVC runs an experiment in a copy of it that it will delete."""
     return Path(os.environ.get("DVC_ROOT", ".")) / folder
 
 
@@ -168,7 +168,7 @@ class CheckpointStore:
         return f"{'unreadable' if done is None else done} of {'?' if description is None else description.steps}"
 
     def read(self, mmap: bool = False) -> dict[str, Any]:
-        """What is in the file; with `mmap`, tensors stay there until they are used."""
+        """Return what is in the file; with `mmap`, tensors stay there until they are used."""
         try:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mmap)
             found = saved.get("format")
@@ -193,7 +193,7 @@ class CheckpointStore:
 
 
 def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> str | None:
-    """What speaks against `saved` being a state of these parts; None if nothing does."""
+    """Return what speaks against `saved` being a state of these parts; None if nothing does."""
     for owner, ours, theirs in pairs(saved, state, records):
         for verb, names in (("lacks", ours.keys() - theirs.keys()), ("has the unknown", theirs.keys() - ours.keys())):
             if names:
@@ -207,7 +207,7 @@ def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Map
 def pairs(
     saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(name, what it should look like, what it looks like), each of which lets the next one be looked at."""
+    """Yield (name, what it should look like, what it looks like); one that fits lets the next be looked at."""
     yield "the file", dict.fromkeys(LAYOUT), saved
     yield "the file", state, saved["state"]
     yield "the file", dict.fromkeys(records), dict.fromkeys(saved["records"])
@@ -216,7 +216,7 @@ def pairs(
 
 
 def outline(value: Any) -> list[int] | None:
-    """What no training step changes: the shape of a tensor, how many parameters each group of an optimizer has."""
+    """Return what no training step changes: the shape of a tensor, how many parameters each group of an optimizer has."""
     if isinstance(value, torch.Tensor):
         return list(value.shape)
     if isinstance(value, list):
