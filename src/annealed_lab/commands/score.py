@@ -115,7 +115,8 @@ def format_report(report: dict[str, dict[str, Any]]) -> str:
     columns = {"texts": report["scores"], CONTROL: report[CONTROL]}
     table = format_rows({name: {key: value for key, value in row.items() if value is not None} for name, row in columns.items()})
     beside = report["files"] | report["settings"]
-    return "\n".join([table, *(f"{name}: {', '.join(f'{k} {v}' for k, v in each.items())}" for name, each in beside.items())])
+    lines = [f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}" for name, values in beside.items()]
+    return "\n".join([table, *lines])
 
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:

@@ -57,7 +57,10 @@ def check_python() -> str | None:
 
 
 def check_packages() -> str | None:
-    lines = Path("requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = Path("requirements.txt")
+    if not requirements.is_file():
+        return f"{requirements} is not there: this runs from the project's root"
+    lines = requirements.read_text(encoding="utf-8").splitlines()
     wrong = []
     for name, pinned in (line.split()[0].split("==") for line in lines if "==" in line):
         try:

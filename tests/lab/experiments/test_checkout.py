@@ -86,6 +86,11 @@ def test_a_package_of_another_version_is_told(project: Path) -> None:
     assert "not 0.0.1; no-such-package is missing, not 1.0" in str(checkout.check_packages())
 
 
+def test_elsewhere_than_in_the_root_of_a_project_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "requirements.txt is not there: this runs from the project's root" in str(checkout.check_packages())
+
+
 def test_a_full_disk_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "NEEDED_DISK_GB", 10**9)
     assert "GB are free" in str(checkout.check_disk())
