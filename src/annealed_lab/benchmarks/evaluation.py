@@ -52,7 +52,7 @@ def recompute_references(folder: Path, known: References, judges: Judges, with_r
 
 
 def measure_evaluation(config: Config, outputs: ExperimentOutputs, repeats: int) -> dict[str, Any]:
-    """Measure the seconds to evaluate a set of samples, models loaded: with the references at hand, and with references recomputed."""
+    """Measure the seconds to evaluate a set of samples, models loaded: with references at hand, and with them recomputed."""
     known = References.load(outputs.references)
     judges = load_same_judges(known.settings, outputs.language_model, outputs.judges, default_device())
     seed, strategy = config.sample_texts.eval_seeds[0], config.sample_texts.strategies[0]
