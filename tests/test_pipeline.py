@@ -25,13 +25,11 @@ SCHEMA = SOURCE / "annealed_lm" / "config"
 """On which the result of that stage depends; the others depend on the values, which are params."""
 COVERED_WITHOUT_USE = {
     "train_autoencoder": {
-        "common/counter_random.py",
         "common/feature_sets.py",
         "common/model_description.py",
         "training/averages.py",
     },
     "encode_latents": {
-        "common/counter_random.py",
         "common/feature_sets.py",
         "common/intervals.py",
         "common/model_description.py",
@@ -43,7 +41,7 @@ COVERED_WITHOUT_USE = {
         "generation/solvers.py",
         "generation/texts.py",
     },
-    "train_diffusion": {"common/counter_random.py", "common/feature_sets.py", "common/model_description.py"},
+    "train_diffusion": {"common/feature_sets.py", "common/model_description.py"},
     "sample_texts": {
         "common/feature_sets.py",
         "common/intervals.py",
