@@ -1,6 +1,6 @@
 """Texts and autoencoder -> data/latents: training and validation texts encoded, ragged, in half precision; labels, statistics.
 
-With train_latents: on_the_fly the vectors of the training texts are only looked at, for their statistics, and not written.
+With train_latents: on_the_fly the vectors of the training texts are not written: only their statistics are taken.
 """
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
@@ -25,7 +25,7 @@ from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
 def write_latents(
     folder: Path, split: str, rows: Iterable[tuple[int, Floats]], index: LatentIndex, width: int, cached: bool
 ) -> Iterator[Floats]:
-    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, as they pass by."""
+    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by."""
     index.save(folder, split)
     shape = (int(index.offsets[-1]), width)
     vectors = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float16, shape) if cached else None

@@ -1,4 +1,4 @@
-"""Samples and references -> data/scores/scores.json: every metric of the samples of each decoding strategy."""
+"""Samples and references -> data/scores/scores.json: every metric of the samples, for every decoding strategy."""
 
 import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
 
@@ -27,7 +27,11 @@ from annealed_lm.evaluation.references import REFERENCE_ROWS, References
 def score_strategy(
     paths: Sequence[Path], references: References, judges: Judges, rows: Mapping[str, Any]
 ) -> tuple[ScoredRow, dict[str, ScoredRow]]:
-    """Scores of the sets of samples in `paths`, one a sampling seed; and by label, where they were asked to have one."""
+    """Score the sets of samples in `paths`, one a sampling seed.
+
+    Returns:
+        The scores, and those by label where the texts were to have one.
+    """
     sets = {str(path): read_texts(path) for path in paths}
     features = judges.features_of_sets(sets)
     scores, by_label = [], []

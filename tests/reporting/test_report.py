@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from annealed_lm.annealing.t_schedules import T_SCHEDULES, diffusion_range
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.common.files import read_tsv, write_tsv
 from annealed_lm.reporting.report import (
     SHOWN_METRICS,
@@ -60,7 +60,7 @@ def test_each_bin_of_log_snr_has_its_curve() -> None:
 def test_every_T_schedule_is_compared_at_the_settings_of_the_run() -> None:
     settings = schedule_settings(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
     lines = compare_T_schedules(settings)
-    assert set(lines) == {name for name, kind in SAMPLERS.items() if not kind.depends_on_losses}
+    assert set(lines) == {name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses}
     for name, line in lines.items():
         assert SHOWN_STEPS <= len(line["step"]) <= 2 * SHOWN_STEPS
         if name in T_SCHEDULES:

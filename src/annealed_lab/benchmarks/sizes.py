@@ -19,8 +19,7 @@ from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bar
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.config.config import Config, parse_config, settings_from
 from annealed_lm.config.yaml_files import merge_preset
-from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion.model import ProcessSettings
+from annealed_lm.trainers.assembly import LatentShape
 from annealed_lm.training.batching import WINDOW_BATCHES
 
 SMALL_BART = {"initialisation": "scratch", "d_model": 64, "layers": 2, "heads": 2, "vocab_size": 512, "tokenizer": "word"}
@@ -135,11 +134,10 @@ def make_autoencoder(config: Config) -> Autoencoder:
     return autoencoder.requires_grad_(False).eval()
 
 
-def make_denoiser(config: Config) -> DenoisingTransformer:
-    section = config.train_diffusion
+def latent_shape(config: Config) -> LatentShape:
+    """Return what the denoiser is made for, without labels."""
     latents = settings_from(config.train_autoencoder, LatentSettings, frozen_states=False)
-    shape = {"latent_dim": latents.latent_dim, "max_length": latents.max_length, "num_classes": 0}
-    return DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=section.self_condition > 0, **shape))
+    return LatentShape(latents.latent_dim, latents.max_length, num_classes=0)
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,3 @@ def random_texts(config: Config) -> RandomTexts:
     vectors = random.standard_normal((sum(lengths), section.latent_dim), dtype=np.float32)
     rows = np.split(vectors, np.cumsum(lengths)[:-1])
     return RandomTexts([random.integers(4, section.vocab_size, length).tolist() for length in tokens], LatentSet.from_rows(rows))
-
-
-def make_process(config: Config) -> ProcessSettings:
-    return settings_from(config.train_diffusion, ProcessSettings)

@@ -19,7 +19,7 @@ PREFERRED_QUALITY = ("grammatical", "mauve_train", "mauve_lm_train", "perplexity
 
 
 def quality_curve(member: Member, metric: str) -> Columns:
-    return member.record.quality.get(metric, {"step": [], metric: []})
+    return member.record.curves.quality.get(metric, {"step": [], metric: []})
 
 
 def quality_of(setting: Setting, wanted: str | None) -> str | None:
@@ -41,7 +41,7 @@ def steps_to_target(setting: Setting, baseline: str, name: str, curve: Callable[
     for label, members in setting.variants.items():
         reached = {
             each.seed: reach(
-                curve(each), own[each.seed], name, direction, each.record.timing, each.record.training["flops_per_step"]
+                curve(each), own[each.seed], name, direction, each.record.curves.timing, each.record.training["flops_per_step"]
             )
             for each in members
             if each.seed in own
@@ -73,7 +73,7 @@ def variant_entry(members: Members) -> dict[str, Any]:
         "parameters": dict(members[0].variant),
         "seeds": [each.seed for each in members],
         "records": [each.record.name for each in members],
-        "commits": [each.record.commit for each in members],
+        "commits": [each.record.source.commit for each in members],
         "flops_per_step": members[0].record.training["flops_per_step"],
         "parameters_of_the_model": members[0].record.training.get("parameters"),
     }
@@ -82,7 +82,7 @@ def variant_entry(members: Members) -> dict[str, Any]:
 def compare_setting(setting: Setting, baseline: str, wanted: str | None, differing: Iterable[str]) -> dict[str, Any]:
     """Compare all that there is under one setting."""
     quality = quality_of(setting, wanted)
-    curves: dict[str, tuple[str, Callable[[Member], Columns]]] = {LOSS: ("loss", lambda each: each.record.validation)}
+    curves: dict[str, tuple[str, Callable[[Member], Columns]]] = {LOSS: ("loss", lambda each: each.record.curves.validation)}
     if quality is not None:
         curves[quality] = (quality, lambda each: quality_curve(each, quality))
     several = {key: each for key, each in curves.items() if all(len(each[1](one)["step"]) > 1 for one in setting.members)}

@@ -58,7 +58,7 @@ def log_snr_curves(variants: Variants, baseline: str) -> dict[str, dict[str, Any
         (label, each.seed, name, curve["loss"][-1])
         for label, members in variants.items()
         for each in members
-        for name, curve in each.record.by_log_snr.items()
+        for name, curve in each.record.curves.by_log_snr.items()
         if curve["loss"]
     ]
     losses = beside_baseline(pd.DataFrame(rows, columns=["variant", "seed", "bin", "value"]), baseline, "bin")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annealed_lab.experiments.parameters_without_effect import CHOICES, schedule_parameters
+from annealed_lab.experiments.parameters_without_effect import USED_ONLY_WITH, parameters_of_T_schedule
 from annealed_lab.experiments.records import Record, relevant_parameters
 from annealed_lm.config.yaml_files import flat
 
@@ -63,8 +63,8 @@ Members = Sequence[Member]
 def member(record: Record) -> Member:
     """Split the parameters of a record into those of its variant and those of its setting."""
     relevant = relevant_parameters(record.values)
-    read = schedule_parameters(record.values[T_SCHEDULE], record.values["train_diffusion"]["base_schedule"])
-    weights = {parameter for choice in CHOICES[WEIGHTS].values() for parameter in choice}
+    read = parameters_of_T_schedule(record.values[T_SCHEDULE], record.values["train_diffusion"]["base_schedule"])
+    weights = {parameter for choice in USED_ONLY_WITH[WEIGHTS].values() for parameter in choice}
     of_variant = (read | weights | set(ALWAYS_OF_THE_VARIANT)) & set(relevant)
     variant = {key: relevant[key] for key in of_variant}
     setting = {key: value for key, value in relevant.items() if key not in of_variant and key != SEED}
@@ -82,7 +82,7 @@ def without_repeats(members: Iterable[Member]) -> tuple[list[Member], list[str]]
     """
     kept: dict[tuple[Key, Key, int], Member] = {}
     repeats = []
-    for each in sorted(members, key=lambda member: (member.record.newness, member.record.name)):
+    for each in sorted(members, key=lambda member: (member.record.source.newness, member.record.name)):
         found = kept.pop((each.variant, each.setting, each.seed), None)
         if found is not None:
             repeats.append(f"{found.record.name} is the same run as {each.record.name}, seed included, and not the newest")

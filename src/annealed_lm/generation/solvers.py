@@ -1,8 +1,9 @@
-"""Drawing latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
+"""Sampling latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
 is conditioned on classes."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -89,8 +90,7 @@ def ddim_sample(
     denoiser: Denoiser,
     mask: Tensor,
     noise: Callable[[], Tensor],
-    sampling_timesteps: int,
-    eta: float,
+    steps: Sequence[DDIMStep],
     class_id: Tensor | None,
 ) -> Tensor:
     """x_start [batch, length, width] from noise; each step is conditioned on the x_start of the step before.
@@ -98,11 +98,12 @@ def ddim_sample(
     Args:
         mask: [batch, length], True: real.
         noise: standard normal noise [batch, length, width], fresh at each call: to start from, then to be added in each step.
+        steps: of `ddim_steps`.
         class_id: int64 [batch]; None: no text has a class.
     """
     x_t = noise()
     x_start: Tensor | None = None
-    for step in ddim_steps(diffusion, sampling_timesteps, eta):
+    for step in steps:
         t = torch.full((len(mask),), step.t, device=mask.device)
         prediction = diffusion.predict(denoiser, x_t, t, mask, x_start, class_id)
         x_start = prediction.x_start
@@ -132,33 +133,44 @@ def per_text_noise(
     return noise
 
 
+@dataclass(frozen=True)
+class SamplingSettings:
+    """The parameters of the stage sample_texts that decide how latents are sampled, under their names in params.yaml.
+
+    Attributes:
+        batch_size: texts at once; it changes nothing beyond rounding.
+        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
+        guidance_weight: of `guided`; anything but 1 needs classes.
+    """
+
+    batch_size: int
+    mixed_precision: str
+    sampling_timesteps: int
+    ddim_sampling_eta: float
+    guidance_weight: float
+
+
 def sample_latents(
     diffusion: GaussianDiffusion,
     denoiser: DenoisingTransformer,
     statistics: LatentStatistics,
     lengths: Sequence[int],
-    *,
-    seed: int,
-    batch_size: int,
-    sampling_timesteps: int,
-    eta: float,
-    device: torch.device,
     class_ids: Sequence[int] | None,
-    guidance_weight: float,
-    mixed_precision: str = "no",
+    settings: SamplingSettings,
+    seed: int,
 ) -> list[npt.NDArray[np.float32]]:
-    """Latents [length, latent_dim] of one text for each length, not normalised; that of text i depends on (seed, i) only, and on
-    its class.
+    """Sample latents [length, latent_dim] of one text for every length, not normalised, on the device of `diffusion`.
+
+    Those of text i depend on (seed, i) only, and on its class.
 
     Args:
-        class_ids: of each text, for a model that knows classes; None: no text has a class.
-        guidance_weight: of `guided`; anything but 1 needs `class_ids`.
-        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
+        class_ids: of the texts, for a model that knows classes; None: no text has a class.
 
     Raises:
         InputError: guidance of a model without classes, or the device cannot compute in this precision.
     """
-    evaluated = guided(denoiser, denoiser.settings.num_classes, guidance_weight)
+    device, batch_size = diffusion.alphas_cumprod.device, settings.batch_size
+    evaluated = guided(denoiser, denoiser.settings.num_classes, settings.guidance_weight)
     width = statistics.mean.shape[1]
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     latents: dict[int, npt.NDArray[np.float32]] = {}
@@ -168,8 +180,9 @@ def sample_latents(
         mask = torch.arange(max(batch_lengths), device=device) < torch.tensor(batch_lengths, device=device)[:, None]
         noise = per_text_noise(indices, batch_lengths, width, seed, device)
         class_id = None if class_ids is None else torch.tensor([class_ids[i] for i in indices], device=device)
-        with autocast(device, mixed_precision):  # of the network: sums and products of tensors stay float32
-            x_start = ddim_sample(diffusion, evaluated, mask, noise, sampling_timesteps, eta, class_id)
+        with autocast(device, settings.mixed_precision):  # of the network: sums and products of tensors stay float32
+            steps = ddim_steps(diffusion, settings.sampling_timesteps, settings.ddim_sampling_eta)
+            x_start = ddim_sample(diffusion, evaluated, mask, noise, steps, class_id)
         for i, row in zip(indices, statistics.unnormalise(x_start).cpu(), strict=True):
             latents[i] = row[: lengths[i]].numpy()
     return [latents[i] for i in range(len(lengths))]

@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from annealed_lm.annealing.settings import ScheduleSettings
-from annealed_lm.annealing.timesteps import SAMPLERS, drawn_range, make_timestep_sampler
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS, drawn_range, make_distribution
 from annealed_lm.reporting.tables import Columns, markdown_table, transposed
 
 SHOWN_STEPS = 300
@@ -29,18 +29,18 @@ SHOWN_METRICS = (
 
 
 def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
-    """Return every T schedule that is known before any training: by step, the timesteps T_low, ..., T_now - 1 that may be drawn,
-    and the mean of their density.
+    """Return, for every T schedule that is known before any training, by step: the timesteps T_low, ..., T_now - 1 that may be
+    drawn, and the mean of the density.
 
     Args:
         settings: whose own T_schedule does not matter.
     """
     steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
-    known = [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses]
-    samplers = {name: make_timestep_sampler(replace(settings, T_schedule=name)) for name in known}
+    known = [name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses]
+    distributions = {name: make_distribution(replace(settings, T_schedule=name)) for name in known}
     return {
-        name: transposed([{"step": step} | drawn_range(sampler.density(step)) for step in steps])
-        for name, sampler in samplers.items()
+        name: transposed([{"step": step} | drawn_range(distribution.density(step)) for step in steps])
+        for name, distribution in distributions.items()
     }
 
 

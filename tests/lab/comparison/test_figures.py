@@ -100,5 +100,5 @@ def test_without_a_baseline_what_needs_one_is_not_drawn(name: str, tmp_path: Pat
 def test_one_seed_and_no_quality_are_drawn_too(name: str, tmp_path: Path) -> None:
     few = [each for each in study() if each.seed == 1]
     for each in few:
-        each.record.quality.clear()
+        each.record.curves.quality.clear()
     save_png(figure(name, compare(few, "normal", None, [])), tmp_path / "one.png")
