@@ -3,7 +3,7 @@
 With train_latents: on_the_fly the vectors of the training texts are not written: only their statistics are taken.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
-from annealed_lm.config.config import load_config
-from annealed_lm.common.devices import default_device
 from annealed_lm.autoencoder.encoding import encoded_rows
+from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
+from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
+from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
+from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
+from annealed_lm.config.config import load_config
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
 
 
 def write_latents(

@@ -4,26 +4,26 @@ Training itself evaluates nothing: it leaves the models, so a metric can change 
 first sampling seed and decoding strategy.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
-from annealed_lm.training.descriptions import Ingredients, TrainingDescription
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.common.devices import default_device
-from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.evaluation.scores import score_alone
 from annealed_lm.common.files import atomic_path, read_json, write_json, write_tsv
-from annealed_lm.generation.texts import TextSampler
-from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
+from annealed_lm.evaluation.scores import score_alone
+from annealed_lm.generation.decoding import DecodingSettings
+from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.texts import TextSampler
 from annealed_lm.reporting.tables import aligned_rows
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
 INPUTS = ("snapshots", "latents", "autoencoder", "references", "language_model", "judges")
 

@@ -1,30 +1,30 @@
 """Texts, autoencoder, latents, language models -> data/references: what samples are compared with, and how that itself scores;
 how well the autoencoder gives texts back."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.config.config import Config, load_config
-from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.common.devices import default_device
 from annealed_lm.autoencoder.encoding import encode_ids
-from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
-from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
-from annealed_lm.evaluation.judges import Judges, load_judges
-from annealed_lm.generation.reconstruction import reconstruction_report
-from annealed_lm.generation.language_model import BASELINE, LanguageModel
 from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows, gaussian_latents
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.common.devices import default_device
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
+from annealed_lm.config.config import Config, load_config
 from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.evaluation.judges import Judges, load_judges
 from annealed_lm.evaluation.mauve_metric import mauve_buckets
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.references import RECONSTRUCTION, REFERENCE_ROWS, EvaluationSettings, References, choose_references
-from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
+from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+from annealed_lm.generation.language_model import BASELINE, LanguageModel
+from annealed_lm.generation.reconstruction import reconstruction_report
 
 Texts = Mapping[str, list[str]]
 FeaturesOfSets = Mapping[str, FeaturesByKind]

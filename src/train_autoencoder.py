@@ -1,6 +1,6 @@
 """Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
@@ -9,16 +9,16 @@ import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
 from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bart
-from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
-from annealed_lm.training.descriptions import Ingredients, TrainingDescription
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.config.sections import TrainAutoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.sections import TrainAutoencoder
+from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
 
 def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:

@@ -1,6 +1,6 @@
 """Latents -> models/diffusion, models/snapshots and data/curves: the denoiser trained on t from the annealed diffusion range."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 import os
@@ -8,27 +8,28 @@ import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
-from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
-from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
-from annealed_lm.training.descriptions import Ingredients, TrainingDescription
-from annealed_lm.config.config import Config, load_config, settings_from
-from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.autoencoder.encoding import EncodedTexts
+from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource, nearest_source
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
+from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.diffusion.denoiser import training_flops
-from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource, nearest_source
+from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.autoencoder.tokenizer import tokenize
-from annealed_lm.training.trackers import tracking
 from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer
 from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
 from annealed_lm.trainers.records import Rows, TrainingRecords
 from annealed_lm.trainers.validation import FixedValidation
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
+from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
+from annealed_lm.training.trackers import tracking
 
 
 def class_labels(config: Config, latents: Path) -> tuple[str, ...]:
@@ -57,12 +58,40 @@ def training_latents(config: Config, folder: Path, texts: Path, autoencoder: Pat
     return nearest_source(LatentSet.load(folder, "train"), accelerator.device)
 
 
-def make_validation(
-    config: Config, trainer: DiffusionTrainer, statistics: LatentStatistics, latents: Path, conditional: bool
-) -> FixedValidation:
-    """Return the validation of `trainer` on the latents of a folder."""
-    valid, self_condition = LatentSet.load(latents, "valid"), config.train_diffusion.self_condition > 0
-    return FixedValidation(trainer.diffusion, valid, statistics, self_condition, conditional, trainer.accelerator.device)
+def assemble(
+    config: Config, args: argparse.Namespace, accelerator: Accelerator
+) -> tuple[DiffusionTrainer, FixedValidation, DiffusionModel]:
+    """Return the training of params.yaml, its validation, and the model that it leaves."""
+    section, described = config.train_diffusion, read_json(args.latents / "latents.json")
+    labels = class_labels(config, args.latents)
+    latents = training_latents(config, args.latents, args.texts, args.autoencoder, accelerator)
+    shape = LatentShape(described["latent_dim"], described["max_length"], len(labels))
+    normalised = section.normalize_latent
+    statistics = LatentStatistics.load(args.latents) if normalised else LatentStatistics.identity(shape.latent_dim)
+    varied = Varied(config.T_schedule, config.power, config.optimizer, config.random_seed)
+    trainer = make_trainer(section, varied, shape, latents, statistics, accelerator)
+    valid, self_condition = LatentSet.load(args.latents, "valid"), section.self_condition > 0
+    validation = FixedValidation(trainer.diffusion, valid, statistics, self_condition, bool(labels), accelerator.device)
+    return trainer, validation, DiffusionModel(trainer.averaged_denoiser(), settings_from(section, ProcessSettings), labels)
+
+
+def training_parameters(config: Config) -> dict[str, Any]:
+    """Return the parameters of the training, by name."""
+    return {
+        "T_schedule": config.T_schedule,
+        "power": config.power,
+        "optimizer": config.optimizer,
+        "random_seed": config.random_seed,
+        "train_latents": config.encode_latents.train_latents,
+        **config.train_diffusion.model_dump(),
+    }
+
+
+def training_inputs(config: Config, args: argparse.Namespace) -> dict[str, Path]:
+    """Return the folders that decide the result of the training, by name."""
+    if config.encode_latents.train_latents == "on_the_fly":
+        return {"latents": args.latents, "texts": args.texts, "autoencoder": args.autoencoder}
+    return {"latents": args.latents}
 
 
 def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrainer) -> dict[str, float]:
@@ -114,35 +143,16 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
     start_processes(config.train_diffusion.num_processes)
-    parameters = {
-        "T_schedule": config.T_schedule,
-        "power": config.power,
-        "optimizer": config.optimizer,
-        "random_seed": config.random_seed,
-        "train_latents": config.encode_latents.train_latents,
-        **config.train_diffusion.model_dump(),
-    }
-    inputs = {"latents": args.latents}
-    if config.encode_latents.train_latents == "on_the_fly":
-        inputs |= {"texts": args.texts, "autoencoder": args.autoencoder}
-    ingredients = Ingredients.of(Path(__file__), parameters, inputs)
+    parameters = training_parameters(config)
+    ingredients = Ingredients.of(Path(__file__), parameters, training_inputs(config, args))
     run = os.environ.get("DVC_EXP_NAME", ingredients.key)
     if config.train_diffusion.compile:
         require_compiler()
     accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
-    labels = class_labels(config, args.latents)
-    latents = training_latents(config, args.latents, args.texts, args.autoencoder, accelerator)
-    section, described = config.train_diffusion, read_json(args.latents / "latents.json")
-    shape = LatentShape(described["latent_dim"], described["max_length"], len(labels))
-    normalised = section.normalize_latent
-    statistics = LatentStatistics.load(args.latents) if normalised else LatentStatistics.identity(shape.latent_dim)
-    varied = Varied(config.T_schedule, config.power, config.optimizer, config.random_seed)
-    trainer = make_trainer(section, varied, shape, latents, statistics, accelerator)
-    validation = make_validation(config, trainer, statistics, args.latents, conditional=bool(labels))
-    model = DiffusionModel(trainer.averaged_denoiser(), settings_from(section, ProcessSettings), labels)
+    trainer, validation, model = assemble(config, args, accelerator)
     trains = f"denoiser: {config.T_schedule}, {config.optimizer}, seed {config.random_seed}"
-    described = TrainingDescription(Path(__file__).stem, trains, config.train_diffusion.num_train_steps, ingredients)
-    store = CheckpointStore(resume_folder(args.resume) / ingredients.key, described)
+    description = TrainingDescription(Path(__file__).stem, trains, config.train_diffusion.num_train_steps, ingredients)
+    store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
     with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
         final = train(trainer, validation, model, store, args)
     print(", ".join(f"{name} {value:.6g}" for name, value in final.items()), end="\n" if final else "")

@@ -1,20 +1,20 @@
 """Texts -> models/language_model: small GPT-2 models trained on the training texts: a baseline, and the judge of perplexity
 unless fetch_judges brings one."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
-from annealed_lm.training.descriptions import Ingredients, TrainingDescription
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_texts
+from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.generation.language_model import BASELINE, JUDGE
 from annealed_lm.trainers.language_model import LanguageModelTraining, small_gpt2, train_language_model
-from annealed_lm.autoencoder.tokenizer import train_tokenizer
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
 
 def main() -> None:

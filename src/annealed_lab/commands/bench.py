@@ -4,7 +4,7 @@ Everything but evaluation is measured on random weights and needs no outputs of 
 moment; the ratios are what to look at.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 import os
@@ -28,11 +28,11 @@ from annealed_lab.benchmarks.training import (
     training_rows,
 )
 from annealed_lab.experiments.places import add_places
-from annealed_lm.training.checkpoints import resume_folder
-from annealed_lm.config.config import Config, load_config
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.intervals import parse_interval
+from annealed_lm.config.config import Config, load_config
+from annealed_lm.training.checkpoints import resume_folder
 
 MATRIX_REPEATS = 8
 EXTRAPOLATED_STEPS = 2000

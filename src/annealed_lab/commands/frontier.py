@@ -5,7 +5,6 @@ Each setting is scored once and kept in --cache, so a sweep goes on after an int
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
-# isort: split
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace

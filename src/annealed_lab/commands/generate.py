@@ -5,7 +5,6 @@ Empty texts are left out, and counted.
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
-# isort: split
 import argparse
 import csv
 from collections.abc import Sequence

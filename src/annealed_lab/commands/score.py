@@ -7,7 +7,6 @@ model, on that model's too (mauve_lm). Each stands beside its control, both file
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
-# isort: split
 import argparse
 import json
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ NOT_DECISIVE = frozenset({"num_processes", "gradient_accumulation_steps", "check
 """Parameters that say how a machine carries a training out and not what is computed: into how many pieces it cuts a batch, which
 changes rounding (and, of dropout, which units, by the same law), and how much a kill may cost. So a training that is queued again
 on fewer GPUs goes on, each taking its part of the batch in more pieces. Decisive are how often rows of curves and models along
-the way are written, for these are outputs, and precision and kernels (`fused`, `compile`), which are chosen to be compared."""
+the way are written, for these are outputs, and precision and kernels (`mixed_precision`, `compile`), which are chosen to be compared."""
 SCHEMA = "annealed_lm/config"
 """Code that decides nothing but the values, which are compared themselves."""
 SHOWN = 3

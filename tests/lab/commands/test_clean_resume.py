@@ -41,7 +41,7 @@ def clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Clean:
     def run(*options: str) -> dict[str, list[str]]:
         capsys.readouterr()  # what the trainings said
         clean_resume.main("lab.py clean-resume", ["--resume", str(tmp_path / "resume"), *options])
-        lines = [line.strip("| \n").split(" | ") for line in capsys.readouterr().out.splitlines()]
+        lines = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in capsys.readouterr().out.splitlines()]
         assert lines[0] == ["folder", "stage", "trains", "steps", "days old", "MB", "state"]
         return {line[0]: line[1:] for line in lines[2:]}
 
