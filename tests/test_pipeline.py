@@ -26,13 +26,11 @@ READS_THE_SCHEMA = "validate_params"
 COVERED_WITHOUT_USE = {
     "validate_params": {"annealing/drawing.py"},
     "train_autoencoder": {
-        "common/counter_random.py",
         "common/feature_sets.py",
         "common/model_description.py",
         "training/averages.py",
     },
     "encode_latents": {
-        "common/counter_random.py",
         "common/feature_sets.py",
         "common/intervals.py",
         "common/model_description.py",
@@ -44,7 +42,7 @@ COVERED_WITHOUT_USE = {
         "generation/solvers.py",
         "generation/texts.py",
     },
-    "train_diffusion": {"common/counter_random.py", "common/feature_sets.py", "common/model_description.py"},
+    "train_diffusion": {"common/feature_sets.py", "common/model_description.py"},
     "sample_texts": {
         "common/feature_sets.py",
         "common/intervals.py",

@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: in
     diffusion = make_diffusion(objective, noise_schedule="linear")
     x_start = torch.randn(3, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
     oracle = Oracle(diffusion, x_start)
-    noise_at = per_text_noise(range(3), 5, LATENT_DIM, 0, CPU)
-    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), noise_at, ddim_steps(diffusion, steps, eta), None)
+    noise = per_text_noise(range(3), [5] * 3, LATENT_DIM, 0, CPU)
+    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), noise, ddim_steps(diffusion, steps, eta), None)
     torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
     assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
     assert oracle.conditions[0] is None
@@ -106,14 +107,9 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     denoiser = make_denoiser(self_condition=False)
     mask = torch.ones(2, 5, dtype=torch.bool)
     noises = torch.randn(steps, 2, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
-    drawn: list[int] = []
-
-    def noise_at(number: int) -> Tensor:
-        drawn.append(number)
-        return noises[number]
-
-    found = ddim_sample(diffusion, denoiser, mask, noise_at, ddim_steps(diffusion, steps, eta), None)
-    assert drawn == (list(range(steps)) if eta else [0])  # none that is of no effect
+    left = list(noises)
+    found = ddim_sample(diffusion, denoiser, mask, lambda: left.pop(0), ddim_steps(diffusion, steps, eta), None)
+    assert len(left) == (0 if eta else steps - 1)  # none is drawn that is of no effect
 
     alphas = diffusion.alphas_cumprod
     betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
@@ -194,21 +190,37 @@ def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-4)
 
 
-def test_noise_is_standard_normal_and_of_each_number_another() -> None:
-    noise_at = per_text_noise(range(200), 8, LATENT_DIM, 0, CPU)
-    first, second = noise_at(0), noise_at(1)
+def test_noise_is_standard_normal_and_other_at_each_call() -> None:
+    noise = per_text_noise(range(200), [8] * 200, LATENT_DIM, 0, CPU)
+    first, second = noise(), noise()
     assert first.shape == (200, 8, LATENT_DIM)
     assert first.dtype == torch.float32
     assert stats.kstest(first.flatten().numpy(), "norm").pvalue > 0.001
     assert not torch.isclose(first, second).all(-1).any()
-    assert torch.equal(noise_at(0), first)
 
 
-def test_the_noise_of_a_text_depends_on_seed_text_number_and_position_only() -> None:
-    everything = per_text_noise(range(20), 8, LATENT_DIM, 0, CPU)(3)
-    for indices, length in (([7], 8), ([7, 2], 3), ([19, 0, 4], 1)):
-        assert torch.equal(per_text_noise(indices, length, LATENT_DIM, 0, CPU)(3), everything[indices, :length])
-    assert not torch.isclose(per_text_noise(range(20), 8, LATENT_DIM, 1, CPU)(3), everything).all(-1).any()
+def test_the_noise_of_a_text_depends_on_seed_text_length_and_call_only() -> None:
+    lengths = [1 + number % 8 for number in range(20)]
+    many = per_text_noise(range(20), lengths, LATENT_DIM, 0, CPU)
+    everything = [many() for _ in range(3)]
+    for indices in ([7], [7, 2], [19, 0, 4]):
+        few = per_text_noise(indices, [lengths[i] for i in indices], LATENT_DIM, 0, CPU)
+        for call in everything:
+            rows = few()
+            assert torch.equal(rows, call[indices, : rows.shape[1]])
+    assert not torch.isclose(per_text_noise(range(20), lengths, LATENT_DIM, 1, CPU)(), everything[0])[everything[0] != 0].any()
+
+
+def test_noise_is_padded_with_zeros() -> None:
+    rows = per_text_noise(range(3), [2, 5, 1], LATENT_DIM, 0, CPU)()
+    assert (rows != 0).all(-1).sum(-1).tolist() == [2, 5, 1]
+
+
+def test_texts_have_noise_of_their_own() -> None:
+    rows = per_text_noise(range(300), [8] * 300, LATENT_DIM, 0, CPU)().flatten(1)
+    correlations = np.corrcoef(rows.numpy())[np.triu_indices(300, 1)] * rows.shape[1] ** 0.5
+    assert abs(correlations.mean()) < 4 / len(correlations) ** 0.5
+    assert correlations.std() == pytest.approx(1, abs=0.05)
 
 
 class Recorder(TorchDispatchMode):
@@ -231,17 +243,19 @@ class Recorder(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("guidance_weight", [1.0, 2.0])
-def test_no_step_waits_for_the_device_or_loops_over_texts(guidance_weight: float) -> None:
+def test_no_step_waits_for_the_device_or_loops_over_texts_but_for_their_noise(guidance_weight: float) -> None:
     counts = {}
     for steps, texts in itertools.product((2, 3), (2, 40)):
         diffusion, denoiser = make_diffusion(), guided(make_denoiser(num_classes=CLASSES), CLASSES, guidance_weight)
-        noise_at = per_text_noise(range(texts), 5, LATENT_DIM, 0, CPU)
         mask, class_id = torch.ones(texts, 5, dtype=torch.bool), torch.zeros(texts, dtype=torch.long)
-        recorder = Recorder()
+        recorder, drawing = Recorder(), Recorder()
         with recorder:
-            ddim_sample(diffusion, denoiser, mask, noise_at, ddim_steps(diffusion, steps, 1.0), class_id)
+            noise = partial(torch.zeros, texts, 5, LATENT_DIM)
+            ddim_sample(diffusion, denoiser, mask, noise, ddim_steps(diffusion, steps, 1.0), class_id)
         counts[steps, texts] = recorder.count
-        assert recorder.waiting == []
+        with drawing:
+            per_text_noise(range(texts), [5] * texts, LATENT_DIM, 0, CPU)()
+        assert recorder.waiting == drawing.waiting == []
     assert counts[2, 2] == counts[2, 40] < counts[3, 2] == counts[3, 40]
 
 

@@ -15,7 +15,7 @@ from annealed_lm.config.config import Config, settings_from
 from annealed_lm.diffusion.model import ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import SamplingSettings, sample_latents
+from annealed_lm.generation.solvers import SamplingSettings, per_text_noise, sample_latents
 from annealed_lm.trainers.assembly import make_denoiser
 
 SMALL_BATCH = 64
@@ -62,14 +62,27 @@ def measure_sampling(config: Config, way: SamplingWay, device: torch.device, tex
 
     sample(way.batch_size if device.type == "cuda" else 1)
     whole = config.sample_texts.sampling_timesteps
-    seconds = seconds_of(lambda: sample(texts), device) * whole / steps
+    sampled = seconds_of(lambda: sample(texts), device)
+    noise = seconds_of(lambda: draw_noise(lengths, statistics.mean.shape[1], steps, way.batch_size, device), device)
+    seconds = sampled * whole / steps
     return {
         "texts": texts,
         "measured_steps": steps,
         "sampling_timesteps": whole,
         "texts_per_second": texts / seconds,
+        "share_of_noise": noise / sampled,
         "peak_memory_gb": peak_memory(device),
     }
+
+
+def draw_noise(lengths: Sequence[int], width: int, steps: int, batch_size: int, device: torch.device) -> None:
+    """Draw the noise that sampling latents of these lengths in so many steps draws at eta 1."""
+    order = sorted(lengths)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        noise = per_text_noise(range(start, start + len(batch)), batch, width, 0, device)
+        for _ in range(steps):
+            noise()
 
 
 @dataclass(frozen=True)

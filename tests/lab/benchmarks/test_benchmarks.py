@@ -60,6 +60,8 @@ from annealed_lm.config.config import Config
 from annealed_lm.diffusion.denoiser import DenoisingTransformer, forward_flops, training_flops
 from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.judges import Judges
+from annealed_lm.generation import solvers
+from annealed_lm.generation.solvers import per_text_noise
 from annealed_lm.trainers.assembly import make_denoiser
 from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, draw_features
 from support.tiny import CPU, ROOT
@@ -259,7 +261,29 @@ def test_sampling_is_timed_in_few_steps_and_stated_for_all(config: Config, padde
 
 def test_sampling_runs_in_either_precision(config: Config) -> None:
     for precision in ("no", "bf16"):
-        assert measure_sampling(config, SamplingWay(False, 4, precision), CPU, texts=6, steps=2)["texts_per_second"] > 0
+        measured = measure_sampling(config, SamplingWay(False, 4, precision), CPU, texts=6, steps=2)
+        assert measured["texts_per_second"] > 0
+        assert 0 < measured["share_of_noise"] < 1
+
+
+def test_the_noise_that_is_timed_is_that_of_sampling(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[torch.Size] = []
+
+    def recorded(*arguments: Any) -> Callable[[], torch.Tensor]:
+        noise = per_text_noise(*arguments)
+
+        def draw() -> torch.Tensor:
+            rows = noise()
+            drawn.append(rows.shape)
+            return rows
+
+        return draw
+
+    for module in (solvers, sampling):
+        monkeypatch.setattr(module, "per_text_noise", recorded)
+    measure_sampling(config, SamplingWay(False, 4, "no"), CPU, texts=6, steps=3)
+    _warm_up, sampled, timed = drawn[:3], drawn[3:9], drawn[9:]  # a draw a step: of one batch, of two, of the same two
+    assert timed == sampled
 
 
 @pytest.mark.parametrize("way", WAYS_TO_DECODE.values())
