@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import pairwise
@@ -479,7 +480,7 @@ def test_everything_but_evaluation_is_measured_without_an_experiment(bench: Benc
     printed = capsys.readouterr().out
     assert "evaluation is left out: " in printed
     assert "there is no C++ compiler" in printed
-    assert printed.count("| way |") == 3 + 2 + 3
+    assert len(re.findall(r"\| way +\|", printed)) == 3 + 2 + 3
 
 
 def test_chosen_sections_and_sizes_are_measured_and_the_others_kept(bench: Bench) -> None:
