@@ -22,8 +22,8 @@ show: $(VENV)/.installed  ## experiments side by side: what varied, and how the 
 table: $(VENV)/.installed  ## finished experiments, baseline, real texts, control and ceiling in one table, with intervals
 	python src/lab.py table
 
-study: $(VENV)/.installed identity  ## STUDY=file: all its experiments, through DVC's queue; the same command goes on after an interruption
-	python src/lab.py study $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS))
+study: $(VENV)/.installed identity  ## STUDY=file: all its experiments, here (WORKERS=, MINUTES=) or on Slurm (SLURM=clusters/...); the same command goes on
+	python src/lab.py study $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SLURM),--slurm $(SLURM))
 
 compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFIX=, FOLDERS=) over seeds -> plots/comparison/report.html
 	python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))

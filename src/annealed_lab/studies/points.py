@@ -45,7 +45,7 @@ class StudyFile(Section):
     conditions: Annotated[dict[str, Settings], Field(min_length=1)]
     grids: Annotated[list[dict[str, Any]], Field(min_length=1)]
     workers: PositiveInt = 1
-    threads: PositiveInt = 1
+    threads: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Study:
 
     Attributes:
         workers: how many points run at a time.
-        threads: how many threads each of them has.
+        threads: how many threads each of them has on one machine; None: as many as there are cores for.
     """
 
     name: str
     points: list[Point]
     workers: int
-    threads: int
+    threads: int | None
 
 
 def read_study(path: Path, params: Path) -> Study:

@@ -8,8 +8,10 @@ LOCK = {
         "lost": {"outs": [{"path": "data/made", "md5": "abcd.dir"}, {"path": "data/lost", "md5": "ef01"}]},
         "report": {"outs": [{"path": "metrics/a.json", "md5": "2345"}]},
         "nothing": {},
+        "other": {"params": {"params.yaml": {"train": {"rate": 3}}}, "outs": [{"path": "data/other", "md5": "6789"}]},
     }
 }
+PARAMS = {"train": {"rate": 4}}
 
 
 def test_a_result_is_in_the_cache_or_in_the_checkout_or_absent(tmp_path: Path) -> None:
@@ -18,9 +20,14 @@ def test_a_result_is_in_the_cache_or_in_the_checkout_or_absent(tmp_path: Path) -
     (cache / "files" / "md5" / "ab" / "cd.dir").write_text("[]")
     (root / "metrics").mkdir(parents=True)
     (root / "metrics" / "a.json").write_text("{}")
-    assert absent_results(LOCK, cache, root) == ["lost"]
-    assert absent_results(LOCK, tmp_path / "empty", root) == ["made", "lost"]
+    assert absent_results(LOCK, PARAMS, cache, root) == ["lost"]
+    assert absent_results(LOCK, PARAMS, tmp_path / "empty", root) == ["made", "lost"]
+
+
+def test_what_was_computed_with_other_parameters_is_not_promised(tmp_path: Path) -> None:
+    absent = absent_results(LOCK, {"train": {"rate": 3}}, tmp_path, tmp_path)
+    assert set(absent) - {*absent_results(LOCK, PARAMS, tmp_path, tmp_path)} == {"other"}
 
 
 def test_no_lock_file_promises_nothing(tmp_path: Path) -> None:
-    assert absent_results({}, tmp_path, tmp_path) == []
+    assert absent_results({}, PARAMS, tmp_path, tmp_path) == []

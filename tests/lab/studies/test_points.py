@@ -91,8 +91,8 @@ def test_a_preset_goes_under_the_settings() -> None:
     assert (params["tx_dim"], params["tx_heads"]) == (64, 2)
 
 
-def test_workers_and_threads_are_one_unless_the_study_says_so() -> None:
-    assert (study({}).workers, study({}).threads) == (1, 1)
+def test_one_worker_and_no_number_of_threads_unless_the_study_says_so() -> None:
+    assert (study({}).workers, study({}).threads) == (1, None)
     found = study({"workers": 2, "threads": 3})
     assert (found.workers, found.threads) == (2, 3)
 
