@@ -46,7 +46,11 @@ def check_branch() -> str | None:
 
 def check_untracked_code() -> str | None:
     files = (git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
-    return f"experiments in a copy of the checkout (--temp, studies) will not see {', '.join(files)}: git add" if files else None
+    return (
+        f"experiments in a copy of the checkout (--temp, studies) will not see {', '.join(files)}: git add them"
+        if files
+        else None
+    )
 
 
 def check_python() -> str | None:

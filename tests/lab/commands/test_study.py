@@ -181,7 +181,10 @@ def test_a_finished_experiment_of_other_parameters_is_refused(
     [
         (lambda: git("checkout", "-q", "--detach"), "HEAD is detached"),
         (lambda: git("config", "--unset", "user.email"), "git lacks user.name or user.email"),
-        (lambda: Path("helper.py").touch(), "queued experiments will not see helper.py: git add them"),
+        (
+            lambda: Path("helper.py").touch(),
+            r"experiments in a copy of the checkout \(--temp, studies\) will not see helper.py: git add",
+        ),
         (lambda: Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n"), "params.yaml is not as in commit"),
         (lambda: Path("src/train.py").write_text(""), "src/train.py is not as in commit"),
         (lambda: shutil.rmtree(".git"), "this folder is no git repository"),
