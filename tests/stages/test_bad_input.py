@@ -97,7 +97,7 @@ def test_files_that_cannot_be_those_of_the_corpus(
 def test_files_that_cannot_be_read(
     dataset_name: str, put: Callable[[Path], None], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(tmp_path / "params.yaml", {"dataset_name": dataset_name})
+    write_params(tmp_path / "params.yaml", {"dataset_name": dataset_name, "prepare_data": {"split": "random"}})
     put(tmp_path / "raw")
     sentence = run_stage(monkeypatch, tmp_path, "prepare_data", corpus=f"raw/{dataset_name}", out="prepared")
     assert told in sentence

@@ -77,7 +77,10 @@ def test_every_score_has_beside_it_what_it_needs_to_be_read(finished_project: Pa
     settings = record["settings"]
     assert settings["num_samples"] == NUM_SAMPLES
     assert settings["eval_seeds"] == record["sampling"]["eval_seeds"] == [42]
-    assert settings["fingerprint"] == json.loads((finished_project / "data" / "prepared" / "statistics.json").read_text())["fingerprint"]
+    assert (
+        settings["fingerprint"]
+        == json.loads((finished_project / "data" / "prepared" / "statistics.json").read_text())["fingerprint"]
+    )
     for judge in (settings["perplexity"], *settings["mauve"].values()):
         assert re.fullmatch("[0-9a-f]{64}", judge["sha256"])
     assert {kind: each["scaling"] for kind, each in settings["mauve"].items()} == {"sentence": 8, "language_model": 5}
@@ -107,7 +110,9 @@ def test_samples_are_as_many_as_asked_for(finished_project: Path) -> None:
 
 
 def test_splits_are_disjoint_and_of_the_stated_size(finished_project: Path) -> None:
-    splits = [(finished_project / "data" / "prepared" / f"{name}.jsonl").read_text().splitlines() for name in ("train", "valid", "test")]
+    splits = [
+        (finished_project / "data" / "prepared" / f"{name}.jsonl").read_text().splitlines() for name in ("train", "valid", "test")
+    ]
     assert [len(split) for split in splits] == [400, 60, 60]
     assert len({line for split in splits for line in split}) == 520
 

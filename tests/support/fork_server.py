@@ -9,17 +9,17 @@ import gc
 import json
 import os
 import runpy
-import signal
 import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from select import select
-from typing import Any
+from typing import Any, NoReturn
 
 FORKING = "TESTS_FORKING"
 """Of the environment: the folder of the programs that stand before Python and DVC; or nothing, where none do."""
@@ -73,8 +73,9 @@ CLIENT = """#!{python} -IS
 # Let the server run a script or a module as Python would, or a command as DVC would; what is neither, Python itself runs.
 import json, os, signal, socket, sys
 
-program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
-if program == "python" and not (arguments and (arguments[0] == "-m" or arguments[0].endswith(".py"))):
+program, arguments = sys.argv[0], sys.argv[1:]
+of_script = arguments[1:] if arguments[:1] == ["-u"] else arguments
+if program.endswith("python") and not (of_script and (of_script[0] == "-m" or of_script[0].endswith(".py"))):
     os.execv({python!r}, [{python!r}, *arguments])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -85,24 +86,30 @@ answers = server.makefile()
 process = int(answers.readline())
 for each in (signal.SIGINT, signal.SIGTERM):
     signal.signal(each, lambda number, frame: os.killpg(process, number))
-status = answers.readline()
-if not status:
-    os.kill(os.getpid(), signal.SIGKILL)  # as the process was
-sys.exit(int(status))
+status = int(answers.readline())
+if status < 0:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+sys.exit(status)
 """
 
 
-def run_program(program: str, arguments: list[str]) -> None:
+def run_program(program: Path, arguments: list[str]) -> None:
     """Run a command in this process, as if it had been started for it."""
-    if program == "dvc":
+    sys.executable = str(program.with_name("python"))
+    if program.name == "dvc":
         from dvc.cli import main
 
         sys.argv = ["dvc", *arguments]
         sys.exit(main())
+    if arguments[0] == "-u":
+        del arguments[0]
+        sys.stdout.reconfigure(write_through=True)
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
-        sys.path[0] = os.getcwd()
+        sys.path[0] = str(Path.cwd())
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments
@@ -110,7 +117,7 @@ def run_program(program: str, arguments: list[str]) -> None:
         runpy.run_path(arguments[0], run_name="__main__")
 
 
-def exit_status(program: str, arguments: list[str]) -> int:
+def exit_status(program: Path, arguments: list[str]) -> int:
     """Run a command in this process; the status with which Python would end it."""
     try:
         run_program(program, arguments)
@@ -125,7 +132,7 @@ def exit_status(program: str, arguments: list[str]) -> int:
     return 0
 
 
-def serve_client(client: socket.socket) -> None:
+def serve_client(client: socket.socket) -> NoReturn:
     """Be the process that a client asked for, to the end."""
     os.setsid()
     _, files, *_ = socket.recv_fds(client, 1, 3)
@@ -136,42 +143,69 @@ def serve_client(client: socket.socket) -> None:
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    client.sendall(f"{os.getpid()}\n".encode())
-    status = exit_status(order["program"], order["arguments"])
+    status = exit_status(Path(order["program"]), order["arguments"])
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    client.sendall(f"{status}\n".encode())
+    os._exit(status)
+
+
+def parse_every_text_once() -> None:
+    """Let a process parse no YAML twice: DVC parses params.yaml and dvc.lock some fifty times a run, most of its time."""
+    from ruamel.yaml import YAML
+
+    load, parsed = YAML.load, {}
+
+    def load_once(self: YAML, stream: Any) -> Any:
+        if self.typ != ["safe"] or not isinstance(stream, str):
+            return load(self, stream)
+        if stream not in parsed:
+            parsed[stream] = load(self, stream)
+        return deepcopy(parsed[stream])
+
+    YAML.load = load_once  # type: ignore[method-assign]
 
 
 def import_libraries() -> None:
     for name in LIBRARIES:
         import_module(name)
+    parse_every_text_once()
     gc.collect()
     gc.freeze()  # so that collections in the forks leave the memory shared
-    assert len(os.listdir("/proc/self/task")) == 1, "threads do not survive a fork"
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "threads do not survive a fork"
+
+
+def fork(client: socket.socket) -> int:
+    """Fork a process for a client; its id."""
+    if "torch" not in sys.modules:
+        import_libraries()
+    if (process := os.fork()) == 0:
+        try:
+            serve_client(client)
+        finally:
+            os._exit(1)
+    client.sendall(f"{process}\n".encode())
+    return process
 
 
 def serve(address: str) -> None:
-    """Fork a process for every client, until the standard input ends; import the libraries for the first."""
-    forks: set[int] = set()
+    """Fork a process for every client, and tell it how that ended; until the standard input ends."""
+    forks: dict[int, tuple[int, socket.socket]] = {}  # a file that is ready at the end of the process -> it, and its client
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
         print("ready", flush=True)
-        while sys.stdin not in select([listening, sys.stdin], [], [])[0]:
-            client, _ = listening.accept()
-            if "torch" not in sys.modules:
-                import_libraries()
-            forks = {fork for fork in forks if os.waitpid(fork, os.WNOHANG) == (0, 0)}
-            if (fork := os.fork()) == 0:
-                listening.close()
-                try:
-                    serve_client(client)
-                finally:
-                    os._exit(1)
-            forks.add(fork)
-            client.close()
+        while sys.stdin not in (ready := select([listening, sys.stdin, *forks], [], [])[0]):
+            for ended in forks.keys() & {*ready}:
+                process, client = forks.pop(ended)
+                status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                with suppress(BrokenPipeError), client:
+                    client.sendall(f"{status}\n".encode())
+                os.close(ended)
+            if listening in ready:
+                client, _ = listening.accept()
+                process = fork(client)
+                forks[os.pidfd_open(process)] = process, client
 
 
 @contextmanager

@@ -100,7 +100,9 @@ def link_or_copy(source: str, target: str) -> None:
 
 def copy_project(project: Path, folder: Path) -> Path:
     """A copy of a project with its experiments and its cache, that neither has anything to do with after."""
-    return shutil.copytree(project, folder, symlinks=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return shutil.copytree(
+        project, folder, symlinks=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
 
 
 def make_finished_project(folder: Path) -> None:
