@@ -35,7 +35,7 @@ compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFI
 	python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
 test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
-	python src/lab.py test-report --experiment '$(EXP)'
+	python src/lab.py test-report $(if $(EXP),--experiment '$(EXP)')
 
 frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
 	python src/lab.py frontier
@@ -63,8 +63,9 @@ identity:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install -r requirements.txt
+	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-trackers.txt requirements.txt | $(VENV)/bin/python

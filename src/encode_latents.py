@@ -1,9 +1,9 @@
 """Texts and autoencoder -> data/latents: training and validation texts encoded, ragged, in half precision; labels, statistics.
 
-With train_latents: on_the_fly the vectors of the training texts are only looked at, for their statistics, and not written.
+With train_latents: on_the_fly the vectors of the training texts are not written: only their statistics are taken.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
-from annealed_lm.config.config import load_config
-from annealed_lm.common.devices import default_device
 from annealed_lm.autoencoder.encoding import encoded_rows
+from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
+from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
+from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
+from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
+from annealed_lm.config.config import load_config
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
 
 
 def write_latents(
     folder: Path, split: str, rows: Iterable[tuple[int, Floats]], index: LatentIndex, width: int, cached: bool
 ) -> Iterator[Floats]:
-    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, as they pass by."""
+    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by."""
     index.save(folder, split)
     shape = (int(index.offsets[-1]), width)
     vectors = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float16, shape) if cached else None

@@ -1,15 +1,18 @@
-"""Samples and references -> data/scores/scores.json: every metric of the samples of each decoding strategy."""
+"""Samples and references -> data/scores/scores.json: every metric of the samples, for every decoding strategy."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.config.config import load_config
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
+from annealed_lm.config.config import load_config
+from annealed_lm.evaluation.judges import Judges, load_same_judges
+from annealed_lm.evaluation.references import REFERENCE_ROWS, References
 from annealed_lm.evaluation.scores import (
     ScoredRow,
     format_rows,
@@ -19,15 +22,16 @@ from annealed_lm.evaluation.scores import (
     summarise_labels,
     values_of,
 )
-from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.evaluation.judges import Judges, load_same_judges
-from annealed_lm.evaluation.references import REFERENCE_ROWS, References
 
 
 def score_strategy(
     paths: Sequence[Path], references: References, judges: Judges, rows: Mapping[str, Any]
 ) -> tuple[ScoredRow, dict[str, ScoredRow]]:
-    """Scores of the sets of samples in `paths`, one a sampling seed; and by label, where they were asked to have one."""
+    """Score the sets of samples in `paths`, one a sampling seed.
+
+    Returns:
+        The scores, and those by label where the texts were to have one.
+    """
     sets = {str(path): read_texts(path) for path in paths}
     features = judges.features_of_sets(sets)
     scores, by_label = [], []

@@ -1,27 +1,31 @@
-"""Averaged models from along the training -> data/quality/quality.tsv: every metric of the texts that each of them samples.
+"""Averaged models from along the training -> data/quality/quality.tsv: every metric of the texts that they write.
 
 Training itself evaluates nothing: it leaves the models, so a metric can change without training again. Texts are those of the
 first sampling seed and decoding strategy.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.common.devices import default_device
-from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.evaluation.scores import score_alone
 from annealed_lm.common.files import atomic_path, read_json, write_json, write_tsv
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
+from annealed_lm.evaluation.scores import score_alone
+from annealed_lm.generation.decoding import DecodingSettings
+from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.texts import TextSampler
 from annealed_lm.reporting.tables import aligned_rows
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
+
+INPUTS = ("snapshots", "latents", "autoencoder", "references", "language_model", "judges")
 
 
 def main() -> None:
@@ -35,11 +39,12 @@ def main() -> None:
 
     autoencoder, references = Autoencoder.load(args.autoencoder), References.load(args.references)
     judges = load_same_judges(references.settings, args.language_model, args.judges, device)
-    inputs = [args.snapshots, args.latents, args.autoencoder, args.references, args.language_model, args.judges]
-    key = training_key(section.model_dump(), inputs=inputs, code=[Path(__file__).parent])
+    inputs = {name: getattr(args, name) for name in INPUTS}
+    ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
     snapshots = sorted(args.snapshots.iterdir())
-    description = TrainingDescription.of(Path(__file__), "metrics of the models along a training", len(snapshots))
-    store = CheckpointStore(resume_folder(args.resume) / f"{key}-quality", description)
+    trains = "metrics of the models along a training"
+    description = TrainingDescription(Path(__file__).stem, trains, len(snapshots), ingredients)
+    store = CheckpointStore(resume_folder(args.resume) / f"{ingredients.key}-quality", description)
     rows = []
     with store.held():
         for snapshot in snapshots:

@@ -17,7 +17,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    # A queued experiment runs in a copy of the project without its git-ignored files; DVC_ROOT is the project itself.
+    # A --temp experiment runs in a copy of the project without its git-ignored files; DVC_ROOT is the project itself.
     roots = [Path(), Path(os.environ.get("DVC_ROOT", ""))]
     fetch_corpus(config.dataset_name, [root / args.raw for root in roots], args.out)
 

@@ -20,7 +20,7 @@ def main() -> None:
         "language_model": (config.fetch_judges.language_model_name, config.fetch_judges.language_model_revision),
         "feature_model": (config.fetch_judges.feature_model_name, config.fetch_judges.feature_model_revision),
     }
-    # A local folder may be named from the project's root, also in the copy of the project that a queued experiment runs in.
+    # A local folder may be named from the project's root, also in the copy of the project that a --temp experiment runs in.
     fetch_models(models, [Path(), Path(os.environ.get("DVC_ROOT", ""))], args.out)
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     models = {
         "autoencoder": (config.fetch_pretrained.autoencoder_name, config.fetch_pretrained.autoencoder_revision),
     }
-    # A local folder may be named from the project's root, also in the copy of the project that a queued experiment runs in.
+    # A local folder may be named from the project's root, also in the copy of the project that a --temp experiment runs in.
     fetch_models(models, [Path(), Path(os.environ.get("DVC_ROOT", ""))], args.out)
 
 

@@ -1,4 +1,4 @@
-"""data/corpus -> data/prepared/{train,valid,test}.jsonl, statistics.json."""
+"""The files of a corpus -> data/prepared: clean training, validation and test texts as .jsonl, and statistics.json."""
 
 import argparse
 import hashlib

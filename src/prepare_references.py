@@ -1,30 +1,30 @@
 """Texts, autoencoder, latents, language models -> data/references: what samples are compared with, and how that itself scores;
 how well the autoencoder gives texts back."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.config.config import Config, load_config
-from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.common.devices import default_device
 from annealed_lm.autoencoder.encoding import encode_ids
-from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
-from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
-from annealed_lm.evaluation.judges import Judges, load_judges
-from annealed_lm.generation.reconstruction import reconstruction_report
-from annealed_lm.generation.language_model import BASELINE, LanguageModel
 from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows, gaussian_latents
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.common.devices import default_device
+from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
+from annealed_lm.config.config import Config, load_config
 from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.evaluation.judges import Judges, load_judges
 from annealed_lm.evaluation.mauve_metric import mauve_buckets
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.references import RECONSTRUCTION, REFERENCE_ROWS, EvaluationSettings, References, choose_references
-from annealed_lm.autoencoder.tokenizer import tokenize
+from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
+from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+from annealed_lm.generation.language_model import BASELINE, LanguageModel
+from annealed_lm.generation.reconstruction import reconstruction_report
 
 Texts = Mapping[str, list[str]]
 FeaturesOfSets = Mapping[str, FeaturesByKind]
@@ -32,8 +32,11 @@ FeaturesOfSets = Mapping[str, FeaturesByKind]
 
 
 def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], config: Config) -> dict[str, list[str]]:
-    """By bound/strategy, what the decoder makes of what stands in for the diffusion's latents: noise (control) and the latents of
-    the held-out texts (ceiling)."""
+    """Decode what stands in for the diffusion's latents: noise (control) and the latents of the held-out texts (ceiling).
+
+    Returns:
+        Texts by bound/strategy.
+    """
     seed, batch_size = config.prepare_references.seed, config.sample_texts.batch_size
     train_lengths = LatentIndex.load(latents, "train").lengths
     lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
@@ -58,7 +61,7 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
 
 
 def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerprint: str, labels: int) -> EvaluationSettings:
-    """All that the scores depend on, as it is written beside them; `labels` is the number of different ones."""
+    """Return all that the scores depend on, as it is written beside them; `labels` is the number of different labels."""
     scalings = {
         "sentence": config.prepare_references.sentence_scaling,
         "language_model": config.prepare_references.language_model_scaling,
@@ -71,7 +74,7 @@ def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerpri
         reference_seed=config.prepare_references.seed,
         held_out=held_out,
         num_samples=count,
-        label_texts=count // (labels + 1) if labels else 0,  # so few that random sets have as many of each label
+        label_texts=count // (labels + 1) if labels else 0,  # so few that random sets have as many of every label
         mauve={kind: {**model._asdict(), "scaling": scalings[kind]} for kind, model in judges.descriptions().items()},
         mauve_seeds=config.prepare_references.mauve_seeds,
         mauve_buckets=mauve_buckets(count),
@@ -83,7 +86,12 @@ def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerpri
 def scored_rows(
     texts: Texts, features: FeaturesOfSets, references: References, judges: Judges, second_labels: list[str | None]
 ) -> dict[str, Any]:
-    """Rows of every set, those of a bound by strategy; and by label, where there are labels, those of the real texts of B."""
+    """Score every set of texts, and print the scores.
+
+    Returns:
+        Rows by set, those of a bound by strategy; and by label, where there are labels, those of the second set of training
+            texts.
+    """
     held_out = references.settings.held_out
     scores = {
         name: score_texts(
@@ -113,6 +121,7 @@ def scored_rows(
 def write_references(
     out: Path, references: References, rows: Mapping[str, Any], texts: Texts, reconstruction: Mapping[str, Any]
 ) -> None:
+    """Write the references, their scores, the reconstruction and all generated texts to `out`."""
     with atomic_path(out) as partial:
         partial.mkdir()
         references.save(partial)

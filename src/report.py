@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
 from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
@@ -19,12 +18,14 @@ BOUNDS = ("control", "ceiling")
 NOT_A_METRIC = "pure_noise_texts"  # of the reconstruction report: texts to read
 DRAWN_METRICS = ("grammatical", "perplexity", "mauve_train", "mauve_lm_train", "diversity", "memorization")
 SHOWN_SAMPLES = 10
-"""The first so many texts: nobody chooses."""
+"""The first so many texts of a set: nobody chooses."""
 
 
 def read_samples(samples: Path, references: Path, strategies: list[str], seed: int) -> dict[str, list[str]]:
-    """The first texts of each strategy: written from generated latents, from noise (control) and from real latents (ceiling); and
-    of the baseline."""
+    """Return the first texts of every strategy and of the baseline, by title.
+
+    A strategy has texts from generated latents, from noise (control) and from real latents (ceiling).
+    """
     paths = {f"{strategy}, generated": samples / str(seed) / f"{strategy}.jsonl" for strategy in strategies}
     paths |= {f"{strategy}, {bound}": references / bound / f"{strategy}.jsonl" for strategy in strategies for bound in BOUNDS}
     paths["baseline"] = references / "baseline.jsonl"
@@ -32,7 +33,7 @@ def read_samples(samples: Path, references: Path, strategies: list[str], seed: i
 
 
 def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) -> None:
-    """The curves as tables, for `dvc plots`, and as figures."""
+    """Write the curves as tables, for `dvc plots`, and as figures."""
     for name in CURVES:
         shutil.copyfile(curves / f"{name}.tsv", plots / f"{name}.tsv")
     write_tsv(plots / "T_schedules.tsv", long_table(T_schedules, "T_schedule"))
@@ -45,7 +46,7 @@ def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) 
 
 
 def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, seed: int, plots: Path) -> None:
-    """How the texts came out along the training, between control and ceiling."""
+    """Write how the texts came out along the training, between control and ceiling, as a table and as a figure."""
     shutil.copyfile(quality / "quality.tsv", plots / "quality.tsv")
     rows = read_tsv(quality / "quality.tsv")
     drawn = {metric: curve(rows, metric) for metric in DRAWN_METRICS if metric in rows[0]}
@@ -55,12 +56,13 @@ def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, s
 
 
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
+    """Write the texts as a figure and as a file."""
     save_png(samples_figure(samples), plots / "samples.png")
     write_text(plots / "samples.txt", "\n\n".join("\n".join([title, *texts]) for title, texts in samples.items()) + "\n")
 
 
 def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
-    """Values alone where DVC compares them; evaluation.json has all that stands beside them."""
+    """Write the values alone where DVC compares them, and to evaluation.json all that stands beside them."""
     statistics = read_json(args.prepared / "statistics.json")
     counts = {part: statistics[part] for part in ("files", "splits", "labels") if part in statistics}
     write_json(args.metrics / "dataset.json", counts)
@@ -83,9 +85,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    section = config.train_diffusion
-    others = {"T_schedule": "normal", "power": config.power, "total_steps": section.num_train_steps}
-    T_schedules = compare_T_schedules(settings_from(section, ScheduleSettings, **others))
+    T_schedules = compare_T_schedules(schedule_settings(config.train_diffusion, "normal", config.power))
     scores, rows = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
     strategies = list(scores["strategies"])
     write_metrics(args, scores, rows)

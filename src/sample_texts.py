@@ -1,18 +1,19 @@
-"""Diffusion and autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents drawn by DDIM, decoded; empty texts keep a line."""
+"""Diffusion, autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled by DDIM, decoded; empty texts keep a line."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.common.devices import default_device
-from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_jsonl
-from annealed_lm.generation.texts import SamplingSettings, TextSampler, text_rows
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.generation.decoding import DecodingSettings
+from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.texts import TextSampler, text_rows
 
 
 def main() -> None:

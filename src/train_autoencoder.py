@@ -1,6 +1,6 @@
 """Texts -> models/autoencoder: a small BART trained here, or a pretrained one kept frozen."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
@@ -9,19 +9,24 @@ import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
 from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bart
-from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
-from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.config.sections import TrainAutoencoder
+from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.autoencoder.tokenizer import tokenize, train_tokenizer
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.sections import TrainAutoencoder
+from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
 
 def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretrained: Path) -> Autoencoder:
-    """The autoencoder before training: a new BART for these texts, or the pretrained one, frozen."""
+    """Return the autoencoder before training: a new BART for these texts, or the pretrained one, frozen.
+
+    Raises:
+        InputError: the pretrained one is not there, or does not fit the settings.
+    """
     frozen = section.initialisation == "pretrained"
     settings = settings_from(section, LatentSettings, frozen_states=frozen and section.latent_layout == "per_token")
     torch.manual_seed(derive_seed(section.seed, "weights"))
@@ -53,11 +58,11 @@ def main() -> None:
     statistics = read_json(args.texts / "statistics.json")
     autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
     if autoencoder.bottleneck is not None:
-        key = training_key(section.model_dump(), inputs=[args.texts, args.pretrained], code=[Path(__file__).parent])
-        description = TrainingDescription.of(
-            Path(__file__), f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}", section.num_train_steps
-        )
-        store = CheckpointStore(resume_folder(args.resume) / key, description)
+        inputs = {"texts": args.texts, "pretrained": args.pretrained}
+        ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
+        trains = f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}"
+        description = TrainingDescription(Path(__file__).stem, trains, section.num_train_steps, ingredients)
+        store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
         ids = tokenize(autoencoder.tokenizer, texts, section.max_tokens)
         with store.held():
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())

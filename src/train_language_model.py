@@ -1,19 +1,20 @@
-"""Texts -> models/language_model: small GPT-2 trained on the training texts: a baseline, and the judge of perplexity
+"""Texts -> models/language_model: small GPT-2 models trained on the training texts: a baseline, and the judge of perplexity
 unless fetch_judges brings one."""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 from pathlib import Path
 
-from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, resume_folder, training_key
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_texts
+from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.generation.language_model import BASELINE, JUDGE
 from annealed_lm.trainers.language_model import LanguageModelTraining, small_gpt2, train_language_model
-from annealed_lm.autoencoder.tokenizer import train_tokenizer
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
 
     train, valid = (read_texts(args.texts / f"{split}.jsonl") for split in ("train", "valid"))
     tokenizer = train_tokenizer(train, section.tokenizer, section.vocab_size, section.max_tokens)
-    key = training_key(section.model_dump(), inputs=[args.texts], code=[Path(__file__).parent])
+    ingredients = Ingredients.of(Path(__file__), section.model_dump(), {"texts": args.texts})
     seeds = {BASELINE: section.baseline_seed}
     if config.fetch_judges.language_model_name is None:
         seeds = {JUDGE: section.seed, **seeds}
@@ -35,8 +36,9 @@ def main() -> None:
         for name, seed in seeds.items():
             language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, seed)
             training = settings_from(section, LanguageModelTraining, seed=seed)
-            description = TrainingDescription.of(Path(__file__), f"language model: {name}", section.num_train_steps)
-            stores.append(CheckpointStore(resume_folder(args.resume) / f"{key}-{name}", description))
+            trains = f"language model: {name}"
+            description = TrainingDescription(Path(__file__).stem, trains, section.num_train_steps, ingredients)
+            stores.append(CheckpointStore(resume_folder(args.resume) / f"{ingredients.key}-{name}", description))
             with stores[-1].held():
                 train_language_model(language_model, train, training, stores[-1], default_device())
             likelihoods = language_model.likelihoods(valid, section.batch_size)

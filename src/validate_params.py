@@ -1,7 +1,7 @@
 """Check the whole of params.yaml, before anything is computed: params.yaml -> a file that says ok.
 
-Every other stage waits for that file. Its content never changes, so that a change of params.yaml re-runs this stage
-and, through it, nothing else.
+Every other stage waits for that file. Its content never changes, so that a change of params.yaml re-runs this stage and, through
+it, nothing else.
 """
 
 import argparse

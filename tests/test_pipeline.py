@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -15,27 +14,19 @@ from ruamel.yaml import YAML
 
 from annealed_lm.config.config import Config
 from annealed_lm.config.sections import Section
+from annealed_lm.training import import_closure
+from annealed_lm.training.descriptions import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 TOOL = "lab"
 """The one script that is no stage: the command line of the instrument."""
 READS_THE_SCHEMA = "validate_params"
-SCHEMA = SOURCE / "annealed_lm" / "config"
-"""On which the result of that stage depends; the others depend on the values, which are params."""
+"""On the schema depends the result of that stage; the others depend on the values, which are params."""
 COVERED_WITHOUT_USE = {
-    "train_autoencoder": {
-        "common/counter_random.py",
-        "common/feature_sets.py",
-        "common/model_description.py",
-        "training/averages.py",
-    },
-    "encode_latents": {
-        "common/counter_random.py",
-        "common/feature_sets.py",
-        "common/intervals.py",
-        "common/model_description.py",
-    },
+    "validate_params": {"annealing/drawing.py"},
+    "train_autoencoder": {"common/feature_sets.py", "common/model_description.py", "training/averages.py"},
+    "encode_latents": {"common/feature_sets.py", "common/intervals.py", "common/model_description.py"},
     "train_language_model": {"training/averages.py", "training/optimizers.py"},
     "prepare_references": {
         "common/intervals.py",
@@ -43,7 +34,7 @@ COVERED_WITHOUT_USE = {
         "generation/solvers.py",
         "generation/texts.py",
     },
-    "train_diffusion": {"common/counter_random.py", "common/feature_sets.py", "common/model_description.py"},
+    "train_diffusion": {"common/feature_sets.py", "common/model_description.py"},
     "sample_texts": {
         "common/feature_sets.py",
         "common/intervals.py",
@@ -54,7 +45,7 @@ COVERED_WITHOUT_USE = {
     },
     "evaluate_samples": {"common/intervals.py", "evaluation/evaluate_interface.py"},
     "evaluate_training": {"common/intervals.py", "evaluation/evaluate_interface.py", "generation/reconstruction.py"},
-    "report": {"annealing/weights.py"},
+    "report": {"annealing/drawing.py", "annealing/weights.py"},
 }
 """By stage, the files in the folders among its deps that it does not import: changing one re-runs the stage for nothing."""
 
@@ -80,34 +71,10 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported_modules(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def files_of(module: str) -> set[Path]:
-    """Our files that importing `module` runs: it, and what is written in the packages above it."""
-    above = [SOURCE.joinpath(*module.split(".")[:depth]) for depth in range(1, module.count(".") + 2)]
-    files = [path for folder in above for path in (folder.with_suffix(".py"), folder / "__init__.py")]
-    return {path for path in files if path.exists() and path.read_text() != ""}
-
-
 def code_of(stage: str) -> set[str]:
     """The script and our files that it imports, directly or not, as dvc.yaml writes them."""
-    found: set[Path] = set()
-    waiting = {SOURCE / f"{stage}.py"}
-    while waiting:
-        file = waiting.pop()
-        if file.parent == SCHEMA and stage != READS_THE_SCHEMA:
-            continue
-        found.add(file)
-        waiting |= {path for module in imported_modules(file) for path in files_of(module)} - found
-    return {str(file.relative_to(ROOT)) for file in found}
+    files = import_closure.code_of(SOURCE / f"{stage}.py", left_out=None if stage == READS_THE_SCHEMA else SCHEMA)
+    return {str(file.relative_to(ROOT)) for file in files}
 
 
 def code_under(dep: str) -> set[str]:
@@ -312,7 +279,7 @@ def test_requirements_are_pinned(name: str) -> None:
 
 def test_what_the_code_imports_is_required() -> None:
     required = {line.split("==")[0].lower() for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line}
-    imported = {module.split(".")[0] for path in SOURCE.rglob("*.py") for module in imported_modules(path)}
+    imported = {module.split(".")[0] for path in SOURCE.rglob("*.py") for module in import_closure.imported_modules(path)}
     providers = packages_distributions()
     foreign = imported - set(sys.stdlib_module_names) - {"annealed_lm", "annealed_lab"}
     assert {name for name in foreign if not required & {provider.lower() for provider in providers[name]}} == set()

@@ -1,46 +1,57 @@
-"""The command line of the instrument: one command with sub-commands, each of which is a module of `commands`."""
+"""Run a command of the instrument: each is a module of `commands` with a function main(program, arguments)."""
 
-import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.config.types import nearest
 
 
 class Command(NamedTuple):
-    """Attributes: `module` of `annealed_lab.commands`, imported only when it is asked for; `summary`, one line."""
+    """Name the module of a command and say in one line what it does.
+
+    Attributes:
+        module: of `annealed_lab.commands`; imported only when its command is run, since torch and the models take seconds.
+    """
 
     module: str
     summary: str
 
 
 COMMANDS = {
-    "table": Command("table", "finished experiments, baseline, real texts, control and ceiling in one table"),
-    "study": Command("study", "run all experiments of a study, on this machine or on a cluster"),
-    "compare": Command("compare", "does annealing help? finished experiments compared over their seeds"),
-    "frontier": Command("frontier", "the model of the workspace at other sampling steps, eta and decoding strategies"),
-    "test-report": Command("report_on_test_split", "one experiment on the test split, once"),
-    "generate": Command("generate", "labelled synthetic texts of a class-conditional model"),
+    "table": Command("table", "show finished experiments in one table, beside real texts, baseline and bounds"),
+    "study": Command("study", "run all experiments of a study, or those that are left of it"),
+    "compare": Command("compare", "compare finished experiments over their seeds: does annealing help?"),
+    "frontier": Command("frontier", "score the trained model at other sampling steps, eta and decoding strategies"),
+    "test-report": Command("report_on_test_split", "score one experiment on the test split, once"),
+    "generate": Command("generate", "write labelled texts with a class-conditional model"),
     "score": Command("score", "score any file of texts against another"),
-    "bench": Command("bench", "how fast training, sampling, decoding and evaluation are here"),
+    "bench": Command("bench", "measure how fast training, sampling, decoding and evaluation are here"),
     "preset": Command("preset", "merge a preset into params.yaml"),
-    "doctor": Command("doctor", "what could go wrong in the next run"),
-    "clean-resume": Command("clean_resume", "list interrupted trainings, remove stale ones"),
+    "doctor": Command("doctor", "check what could go wrong in the next run"),
+    "clean-resume": Command("clean_resume", "list interrupted trainings and remove stale ones"),
 }
 
 
 def usage() -> str:
-    lines = [f"  {name:14}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(["usage: python src/lab.py COMMAND ...   (COMMAND --help says more)", "", *lines])
+    """Return what --help prints: how to call a command, and a line on each."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: python src/lab.py COMMAND ...", "", *lines, "", "COMMAND --help tells its options."])
 
 
-def main() -> None:
-    """Run the command that the arguments name."""
-    name, *arguments = sys.argv[1:] or ["--help"]
+def main(arguments: Sequence[str]) -> None:
+    """Run the command that the first argument names with the rest; without any, or with --help, list the commands.
+
+    Raises:
+        SystemExit: what the command was given is wrong, or there is no such command.
+    """
+    name, *rest = arguments or ["--help"]
     if name in ("-h", "--help"):
         print(usage())
         return
-    if name not in COMMANDS:
-        raise SystemExit(f"{name} is not a command\n{usage()}")
     with one_sentence_errors():
-        import_module(f"annealed_lab.commands.{COMMANDS[name].module}").main(f"lab.py {name}", arguments)
+        if name not in COMMANDS:
+            raise InputError(f"{name} is not a command{nearest(name, list(COMMANDS))}; there are {', '.join(COMMANDS)}")
+        import_module(f"annealed_lab.commands.{COMMANDS[name].module}").main(f"lab.py {name}", rest)

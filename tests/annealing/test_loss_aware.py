@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy.optimize import isotonic_regression
 
 from annealed_lm.annealing.loss_aware import (
     BINS,
@@ -10,15 +9,14 @@ from annealed_lm.annealing.loss_aware import (
     UNIFORM_SHARE,
     LossCurve,
     LossSecondMoment,
-    isotonic,
 )
 from support.tiny import schedule_settings
 
 BATCH = 128
 
 
-def told(sampler: LossCurve | LossSecondMoment, losses_at: np.ndarray, steps: int, noise: float = 0) -> None:
-    """So many batches of losses that depend on t, times noise of this deviation."""
+def hand_over(sampler: LossCurve | LossSecondMoment, losses_at: np.ndarray, steps: int, noise: float = 0) -> None:
+    """Hand over so many batches of losses that depend on t, times noise of this deviation."""
     for step in range(steps):
         random = np.random.default_rng(step)
         t = random.choice(len(losses_at), BATCH, p=sampler.density(step))
@@ -46,14 +44,14 @@ def test_the_second_moment_is_that_of_the_last_ten_losses() -> None:
 def test_its_weights_leave_the_expected_loss_that_of_uniform_t() -> None:
     settings = schedule_settings(timesteps=20)
     sampler, losses = LossSecondMoment(settings), np.random.default_rng(0).random(20)
-    told(sampler, losses, 100)
+    hand_over(sampler, losses, 100)
     assert np.ptp(sampler.density(0)) > 0.01
     assert sampler.density(0) @ (sampler.weights(0) * losses) == pytest.approx(losses.mean())
 
 
 def test_losses_of_zero_do_not_break_it() -> None:
     sampler = LossSecondMoment(schedule_settings(timesteps=3))
-    told(sampler, np.zeros(3), 50)
+    hand_over(sampler, np.zeros(3), 50)
     assert sampler.density(0) == pytest.approx(np.full(3, 1 / 3))
 
 
@@ -64,7 +62,7 @@ def test_on_unit_gaussians_the_loss_curve_draws_t_as_the_signal_falls(noise_sche
     settings = schedule_settings(noise_schedule=noise_schedule, objective=objective, timesteps=1000)
     errors = 1 - settings.alphas_cumprod()
     sampler = LossCurve(settings)
-    told(sampler, errors / settings.to_x_start(), steps=1000, noise=0.3)
+    hand_over(sampler, errors / settings.to_x_start(), steps=1000, noise=0.3)
     exact = np.diff(errors, prepend=0.0)
     expected = (1 - UNIFORM_SHARE) * exact / exact.sum() + UNIFORM_SHARE / 1000
     distance, of_uniform = (np.abs(each - expected).sum() / 2 for each in (sampler.density(0), 1 / 1000))  # total variation
@@ -75,7 +73,7 @@ def test_the_loss_grows_linearly_in_the_uniform_number() -> None:
     settings = schedule_settings(timesteps=1000)
     errors = np.linspace(0, 1, 1000) ** 3
     sampler = LossCurve(settings)
-    told(sampler, errors, steps=600)
+    hand_over(sampler, errors, steps=600)
     cumulated = sampler.density(0).cumsum()
     share = (cumulated - UNIFORM_SHARE * np.arange(1, 1001) / 1000) / (1 - UNIFORM_SHARE)
     assert np.abs(share - errors).max() < 0.03
@@ -99,24 +97,17 @@ def test_the_curve_is_used_only_when_every_bin_has_its_losses_and_only_now_and_t
 @pytest.mark.parametrize("losses", [np.ones(1000), np.linspace(0.95, 1, 1000)])
 def test_a_loss_that_hardly_rises_is_no_slope_to_follow(losses: np.ndarray) -> None:
     sampler = LossCurve(schedule_settings(timesteps=1000))
-    told(sampler, losses, steps=200, noise=0.1)
+    hand_over(sampler, losses, steps=200, noise=0.1)
     assert np.ptp(sampler.density(0)) == 0
 
 
 def test_a_floor_of_the_loss_draws_nothing_to_the_low_end() -> None:
     sampler = LossCurve(schedule_settings(timesteps=1000))
-    told(sampler, np.linspace(0.6, 1, 1000), steps=400)
+    hand_over(sampler, np.linspace(0.6, 1, 1000), steps=400)
     assert sampler.density(0)[:20].sum() < 0.04  # of a straight line, uniform: 0.02
 
 
 def test_no_timestep_is_forgotten() -> None:
     sampler = LossCurve(schedule_settings(timesteps=100))
-    told(sampler, np.where(np.arange(100) < 50, 0.0, 1.0), steps=300)
+    hand_over(sampler, np.where(np.arange(100) < 50, 0.0, 1.0), steps=300)
     assert sampler.density(0).min() == pytest.approx(UNIFORM_SHARE / 100)
-
-
-def test_isotonic_is_the_nearest_sequence_that_does_not_fall() -> None:
-    random = np.random.default_rng(0)
-    for size in (1, 2, 5, 50):
-        values = np.arange(size) / size + random.standard_normal(size)
-        assert isotonic(values) == pytest.approx(isotonic_regression(values).x)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from annealed_lm.annealing.ranges import RangeSampler
+from annealed_lm.annealing.ranges import GrowingRange
 from annealed_lm.annealing.t_schedules import T_SCHEDULES
-from annealed_lm.annealing.timesteps import make_timestep_sampler
+from annealed_lm.annealing.timesteps import make_distribution
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from support.tiny import schedule_settings
 
@@ -22,7 +22,7 @@ def test_the_density_is_uniform_below_T_now_and_nothing_above(
     T_schedule: str, start_fraction: float, anneal_fraction: float
 ) -> None:
     settings = schedule_settings(T_schedule=T_schedule, start_fraction=start_fraction, anneal_fraction=anneal_fraction)
-    sampler, diffusion_range = make_timestep_sampler(settings), settings.diffusion_range(T_schedule)
+    sampler, diffusion_range = make_distribution(settings), settings.diffusion_range(T_schedule)
     for step in (0, 1, 130, 250, 499, 500, 999):
         density, T_now = sampler.density(step), diffusion_range.max_timestep(step)
         assert (density[:T_now] == 1 / T_now).all()
@@ -31,8 +31,8 @@ def test_the_density_is_uniform_below_T_now_and_nothing_above(
 
 @pytest.mark.parametrize("base_schedule", T_SCHEDULES)
 def test_reverse_is_the_mirror_image_of_its_base(base_schedule: str) -> None:
-    reverse = make_timestep_sampler(schedule_settings(T_schedule="reverse", base_schedule=base_schedule))
-    base = make_timestep_sampler(schedule_settings(T_schedule=base_schedule))
+    reverse = make_distribution(schedule_settings(T_schedule="reverse", base_schedule=base_schedule))
+    base = make_distribution(schedule_settings(T_schedule=base_schedule))
     for step in range(0, 1000, 9):
         assert np.array_equal(reverse.density(step), base.density(step)[::-1])
 
@@ -45,9 +45,9 @@ def test_static_draws_each_t_as_often_as_its_schedule_does_over_a_training(
     base_schedule: str, range_in: str, static: str, moving: str | None, total_steps: int, timesteps: int
 ) -> None:
     shared = {"base_schedule": base_schedule, "range_in": range_in, "total_steps": total_steps, "timesteps": timesteps}
-    schedule = make_timestep_sampler(schedule_settings(T_schedule=moving or base_schedule, **shared))
+    schedule = make_distribution(schedule_settings(T_schedule=moving or base_schedule, **shared))
     average = np.mean([schedule.density(step) for step in range(total_steps)], axis=0)
-    fixed = make_timestep_sampler(schedule_settings(T_schedule=static, **shared))
+    fixed = make_distribution(schedule_settings(T_schedule=static, **shared))
     assert fixed.density(0) == pytest.approx(average, rel=1e-3)  # the measure; in fact it is exact but for rounding
     assert fixed.density(0) == pytest.approx(average, rel=1e-9)
     assert np.array_equal(fixed.density(0), fixed.density(total_steps - 1))
@@ -56,7 +56,7 @@ def test_static_draws_each_t_as_often_as_its_schedule_does_over_a_training(
 @pytest.mark.parametrize(("schedule", "power"), QUINTILES)
 def test_the_time_average_is_the_integral_over_the_training(schedule: str, power: float) -> None:
     settings = schedule_settings(T_schedule="static", base_schedule=schedule, power=power, timesteps=1000, total_steps=20_000)
-    density = make_timestep_sampler(settings).density(0)
+    density = make_distribution(settings).density(0)
     assert density.reshape(5, 200).sum(1) * 5 == pytest.approx(QUINTILES[schedule, power], abs=2e-3)
 
 
@@ -64,7 +64,7 @@ def test_the_time_average_is_the_integral_over_the_training(schedule: str, power
 @pytest.mark.parametrize("from_noise", [False, True])
 def test_a_range_in_log_snr_reaches_the_same_log_snr_under_every_noise_schedule(noise_schedule: str, from_noise: bool) -> None:
     settings = schedule_settings(noise_schedule=noise_schedule, tan_d=3, range_in="log_snr", timesteps=1000)
-    sampler = RangeSampler(settings, "linear", from_noise)
+    sampler = GrowingRange(settings, "linear", from_noise)
     log_snr = settings.log_snr()
     for step in range(0, 1000, 13):
         share = min(0.2 + 0.8 * step / 500, 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from annealed_lm.annealing.timesteps import make_timestep_sampler
+from annealed_lm.annealing.timesteps import make_distribution
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from support.tiny import schedule_settings
 
@@ -10,7 +10,7 @@ from support.tiny import schedule_settings
 @pytest.mark.parametrize(("mean", "std"), [(0, 1), (-1.5, 0.8), (1, 0.3)])
 def test_logit_normal_has_its_distribution_function(mean: float, std: float) -> None:
     settings = schedule_settings(T_schedule="logit_normal", logit_normal_mean=mean, logit_normal_std=std, timesteps=500)
-    cumulated = make_timestep_sampler(settings).density(0).cumsum()
+    cumulated = make_distribution(settings).density(0).cumsum()
     u = np.arange(1, 500) / 500
     assert cumulated[:-1] == pytest.approx(stats.norm(mean, std).cdf(np.log(u / (1 - u))), abs=1e-12)
 
@@ -21,7 +21,7 @@ def test_laplace_has_its_distribution_function_in_log_snr(noise_schedule: str, m
     settings = schedule_settings(
         T_schedule="laplace", noise_schedule=noise_schedule, laplace_mean=mean, laplace_scale=scale, timesteps=1000
     )
-    log_snr, density = settings.log_snr(), make_timestep_sampler(settings).density(0)
+    log_snr, density = settings.log_snr(), make_distribution(settings).density(0)
     middles = (log_snr[1:] + log_snr[:-1]) / 2
     laplace = stats.laplace(mean, scale)
     low, high = laplace.cdf(1.5 * log_snr[-1] - 0.5 * log_snr[-2]), laplace.cdf(1.5 * log_snr[0] - 0.5 * log_snr[1])
@@ -31,7 +31,7 @@ def test_laplace_has_its_distribution_function_in_log_snr(noise_schedule: str, m
 
 def test_speed_draws_the_growing_noise_so_many_times_as_often_and_weights_its_growth() -> None:
     settings = schedule_settings(T_schedule="speed", speed_tau=0.7, speed_k=5, speed_lambda=0.6, timesteps=1000)
-    sampler = make_timestep_sampler(settings)
+    sampler = make_distribution(settings)
     density, weights = sampler.density(0), sampler.weights(0)
     assert (density[:700] == density[0]).all()
     assert (density[700:] == density[999]).all()
@@ -45,6 +45,6 @@ def test_speed_draws_the_growing_noise_so_many_times_as_often_and_weights_its_gr
 
 
 def test_speed_at_lambda_one_half_weights_all_alike() -> None:
-    weights = make_timestep_sampler(schedule_settings(T_schedule="speed", speed_lambda=0.5)).weights(0)
+    weights = make_distribution(schedule_settings(T_schedule="speed", speed_lambda=0.5)).weights(0)
     assert weights is not None
     assert np.ptp(weights) == 0

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from annealed_lm.annealing.timesteps import make_timestep_sampler
+from annealed_lm.annealing.timesteps import make_distribution
 from annealed_lm.annealing.weights import TimestepWeights
 from support.tiny import schedule_settings, weight_settings
 
 SETTINGS = schedule_settings(timesteps=1000)
 ALPHAS_CUMPROD = SETTINGS.alphas_cumprod()
 SNR = ALPHAS_CUMPROD / (1 - ALPHAS_CUMPROD)
-UNIFORM = make_timestep_sampler(schedule_settings(T_schedule="normal", timesteps=1000))
+UNIFORM = make_distribution(schedule_settings(T_schedule="normal", timesteps=1000))
 
 CLOSED_FORMS = {  # as the papers state them, for each objective
     ("min_snr", "pred_x0"): np.minimum(SNR, 5),
@@ -33,7 +33,7 @@ def test_no_weights_are_none() -> None:
 
 @pytest.mark.parametrize("T_schedule", ["static", "logit_normal", "speed", "loss_second_moment", "reverse", "linear"])
 def test_inverse_density_leaves_the_expected_loss_that_of_uniform_t_where_t_is_drawn(T_schedule: str) -> None:
-    sampler = make_timestep_sampler(schedule_settings(T_schedule=T_schedule, timesteps=1000))
+    sampler = make_distribution(schedule_settings(T_schedule=T_schedule, timesteps=1000))
     weights = TimestepWeights(weight_settings(sampling_weights="inverse_density"), ALPHAS_CUMPROD)
     losses = np.random.default_rng(0).random(1000)
     for step in (0, 200, 999):
@@ -44,13 +44,13 @@ def test_inverse_density_leaves_the_expected_loss_that_of_uniform_t_where_t_is_d
 
 
 def test_published_weights_are_the_samplers_own_and_none_are_none() -> None:
-    speed = make_timestep_sampler(schedule_settings(T_schedule="speed", timesteps=1000))
+    speed = make_distribution(schedule_settings(T_schedule="speed", timesteps=1000))
     published = TimestepWeights(weight_settings(), ALPHAS_CUMPROD).at(speed, 0)
     assert np.array_equal(published, speed.weights(0))
     assert TimestepWeights(weight_settings(sampling_weights="none"), ALPHAS_CUMPROD).at(speed, 0) is None
 
 
 def test_the_two_kinds_multiply() -> None:
-    speed = make_timestep_sampler(schedule_settings(T_schedule="speed", timesteps=1000))
+    speed = make_distribution(schedule_settings(T_schedule="speed", timesteps=1000))
     weights = TimestepWeights(weight_settings(loss_weight="min_snr"), ALPHAS_CUMPROD).at(speed, 0)
     assert weights == pytest.approx(np.minimum(SNR, 5) * speed.weights(0))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import encode_latents
+from annealed_lab.benchmarks.plain import PaddedTexts
 from annealed_lm.autoencoder.encoding import EncodedTexts, encode_ids
 from annealed_lm.autoencoder.latents import LatentIndex, LatentSet
 from annealed_lm.autoencoder.tokenizer import tokenize
@@ -91,8 +92,8 @@ def test_latents_encoded_on_the_fly_are_those_that_would_be_cached(
     expected = LatentSet.load(cached, "train")
     texts = np.array([5, 199, 0, 5, 31])
     longest = int(expected.index.lengths[texts].max())
-    for padded in (False, True):
-        source = EncodedTexts(autoencoder, token_ids, LatentIndex.load(folder, "train"), padded, nullcontext)
+    for source_class in (EncodedTexts, PaddedTexts):
+        source = source_class(autoencoder, token_ids, LatentIndex.load(folder, "train"), nullcontext)
         for length in (longest, COMPRESSED.num_latents if layout == "compressed" else MAX_TOKENS):
             for ours, theirs in zip(source.batch(texts, length), expected.batch(texts, length), strict=True):
                 np.testing.assert_allclose(ours, theirs, atol=2e-3)  # an encoder's rounding, seen through half precision

@@ -50,7 +50,7 @@ def test_a_saved_model_knows_its_classes_by_name(tmp_path: Path) -> None:
 
 
 def test_the_process_has_the_settings_of_the_model() -> None:
-    process = PROCESS.process("cpu")
+    process = PROCESS.diffusion("cpu")
     assert process.timesteps == len(process.alphas_cumprod) == 50
     assert process.objective == "pred_v"
     assert float(process.alphas_cumprod[24]) == pytest.approx(1 / (1 + 9))  # tan(pi / 4) = 1

@@ -101,6 +101,15 @@ def test_the_interval_of_a_share_has_width_holds_the_share_and_stays_in_range(te
         assert wilson_interval(1 - count / texts, texts) == pytest.approx((1 - high, 1 - low))
 
 
+@pytest.mark.parametrize("share", [0.001, 0.1, 1 / 3, 0.617, 0.999])
+@pytest.mark.parametrize("texts", [1, 3, 23, 500])
+def test_a_mean_of_shares_counts_as_the_nearest_whole_number_of_texts_and_lies_in_its_interval(share: float, texts: int) -> None:
+    low, high = wilson_interval(share, texts)
+    nearest = wilson_interval(round(share * texts) / texts, texts)
+    assert low <= share <= high
+    assert (low, high) == (min(nearest.low, share), max(nearest.high, share))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_the_interval_of_a_share_is_narrower_with_more_texts(share: float) -> None:
     widths = [high - low for low, high in (wilson_interval(share, texts) for texts in (100, 200, 1000, 10000))]

@@ -177,7 +177,7 @@ def test_hashes_are_the_same_in_every_process() -> None:
         "from annealed_lm.evaluation.ngrams import *; t = tokenise(['The cat sat on the mat .']); "
         "print([*t.ngrams(3)[0].tolist(), *text_hashes(t.texts).tolist()])"
     )
-    environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(text_metrics.__file__).parents[1])}
+    environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(text_metrics.__file__).parents[2])}
     elsewhere = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, check=True, text=True
     ).stdout

@@ -1,4 +1,6 @@
 import itertools
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,15 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.generation.solvers import ddim_sample, ddim_timesteps, guided, per_text_noise, sample_latents
+from annealed_lm.generation.solvers import (
+    SamplingSettings,
+    ddim_sample,
+    ddim_steps,
+    ddim_timesteps,
+    guided,
+    per_text_noise,
+    sample_latents,
+)
 from support.tiny import CPU, LATENT_DIM, denoiser_settings
 
 TIMESTEPS = 100
@@ -66,8 +76,8 @@ def test_with_a_perfect_denoiser_the_sample_is_x_start(objective: str, steps: in
     diffusion = make_diffusion(objective, noise_schedule="linear")
     x_start = torch.randn(3, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
     oracle = Oracle(diffusion, x_start)
-    noise_at = per_text_noise(range(3), 5, LATENT_DIM, 0, CPU)
-    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), noise_at, steps, eta, None)
+    noise = per_text_noise(range(3), [5] * 3, LATENT_DIM, 0, CPU)
+    found = ddim_sample(diffusion, oracle, torch.ones(3, 5, dtype=torch.bool), noise, ddim_steps(diffusion, steps, eta), None)
     torch.testing.assert_close(found, x_start, atol=1e-3, rtol=1e-3)
     assert oracle.timesteps == [t for t, _ in ddim_timesteps(TIMESTEPS, steps)]
     assert oracle.conditions[0] is None
@@ -97,14 +107,9 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     denoiser = make_denoiser(self_condition=False)
     mask = torch.ones(2, 5, dtype=torch.bool)
     noises = torch.randn(steps, 2, 5, LATENT_DIM, generator=torch.Generator().manual_seed(0))
-    drawn: list[int] = []
-
-    def noise_at(number: int) -> Tensor:
-        drawn.append(number)
-        return noises[number]
-
-    found = ddim_sample(diffusion, denoiser, mask, noise_at, steps, eta, None)
-    assert drawn == (list(range(steps)) if eta else [0])  # none that is of no effect
+    left = list(noises)
+    found = ddim_sample(diffusion, denoiser, mask, lambda: left.pop(0), ddim_steps(diffusion, steps, eta), None)
+    assert len(left) == (0 if eta else steps - 1)  # none is drawn that is of no effect
 
     alphas = diffusion.alphas_cumprod
     betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
@@ -122,13 +127,17 @@ def test_samples_equal_those_of_diffusers(objective: str, eta: float, steps: int
     torch.testing.assert_close(found, sample, atol=2e-4, rtol=2e-3)
 
 
-def draw_latents(
+SETTINGS = SamplingSettings(batch_size=4, mixed_precision="no", sampling_timesteps=5, ddim_sampling_eta=1.0, guidance_weight=1.0)
+
+
+def sampled(
     lengths: list[int] = LENGTHS,
     batch_size: int = 4,
     seed: int = 0,
     num_classes: int = 0,
     objective: str = "pred_x0",
     denoiser: DenoisingTransformer | None = None,
+    class_ids: list[int] | None = None,
     **changes: Any,
 ) -> list[Floats]:
     return sample_latents(
@@ -136,36 +145,37 @@ def draw_latents(
         denoiser or make_denoiser(num_classes=num_classes),
         STATISTICS,
         lengths,
-        seed=seed,
-        batch_size=batch_size,
-        device=CPU,
-        **({"sampling_timesteps": 5, "eta": 1.0, "class_ids": None, "guidance_weight": 1.0} | changes),
+        class_ids,
+        replace(SETTINGS, batch_size=batch_size, **changes),
+        seed,
     )
 
 
 def test_each_length_gets_latents_of_that_length_in_its_place() -> None:
-    assert [row.shape for row in draw_latents()] == [(length, LATENT_DIM) for length in LENGTHS]
+    assert [row.shape for row in sampled()] == [(length, LATENT_DIM) for length in LENGTHS]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_a_text_does_not_depend_on_the_batch(batch_size: int) -> None:
-    for one, other in zip(draw_latents(batch_size=4), draw_latents(batch_size=batch_size), strict=True):
+    for one, other in zip(sampled(batch_size=4), sampled(batch_size=batch_size), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_a_text_does_not_depend_on_the_number_of_texts() -> None:
-    for one, other in zip(draw_latents(LENGTHS[:4]), draw_latents(), strict=False):
+    for one, other in zip(sampled(LENGTHS[:4]), sampled(), strict=False):
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"eta": 0.0}, {"eta": 0.5}, {"sampling_timesteps": 6}])
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"ddim_sampling_eta": 0.0}, {"ddim_sampling_eta": 0.5}, {"sampling_timesteps": 6}]
+)
 def test_seed_eta_and_steps_have_an_effect(changes: dict[str, Any]) -> None:
-    for one, other in zip(draw_latents(), draw_latents(**changes), strict=True):
+    for one, other in zip(sampled(), sampled(**changes), strict=True):
         assert not np.isclose(one, other).any()
 
 
 def test_texts_differ_from_each_other() -> None:
-    latents = draw_latents([5] * 6)
+    latents = sampled([5] * 6)
     assert not any(np.isclose(one, other).any() for one, other in itertools.combinations(latents, 2))
 
 
@@ -174,27 +184,43 @@ def test_samples_are_brought_back_to_the_scale_of_the_latents() -> None:
     with torch.no_grad():  # it says the same x_start of everything
         denoiser.output.weight.zero_()
         denoiser.output.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 2.0]))
-    found = draw_latents([5] * 6, batch_size=6, denoiser=denoiser, sampling_timesteps=3)
+    found = sampled([5] * 6, batch_size=6, denoiser=denoiser, sampling_timesteps=3)
     expected = STATISTICS.unnormalise(denoiser.output.bias.detach().expand(5, LATENT_DIM))
     for row in found:
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-4)
 
 
-def test_noise_is_standard_normal_and_of_each_number_another() -> None:
-    noise_at = per_text_noise(range(200), 8, LATENT_DIM, 0, CPU)
-    first, second = noise_at(0), noise_at(1)
+def test_noise_is_standard_normal_and_other_at_each_call() -> None:
+    noise = per_text_noise(range(200), [8] * 200, LATENT_DIM, 0, CPU)
+    first, second = noise(), noise()
     assert first.shape == (200, 8, LATENT_DIM)
     assert first.dtype == torch.float32
     assert stats.kstest(first.flatten().numpy(), "norm").pvalue > 0.001
     assert not torch.isclose(first, second).all(-1).any()
-    assert torch.equal(noise_at(0), first)
 
 
-def test_the_noise_of_a_text_depends_on_seed_text_number_and_position_only() -> None:
-    everything = per_text_noise(range(20), 8, LATENT_DIM, 0, CPU)(3)
-    for indices, length in (([7], 8), ([7, 2], 3), ([19, 0, 4], 1)):
-        assert torch.equal(per_text_noise(indices, length, LATENT_DIM, 0, CPU)(3), everything[indices, :length])
-    assert not torch.isclose(per_text_noise(range(20), 8, LATENT_DIM, 1, CPU)(3), everything).all(-1).any()
+def test_the_noise_of_a_text_depends_on_seed_text_length_and_call_only() -> None:
+    lengths = [1 + number % 8 for number in range(20)]
+    many = per_text_noise(range(20), lengths, LATENT_DIM, 0, CPU)
+    everything = [many() for _ in range(3)]
+    for indices in ([7], [7, 2], [19, 0, 4]):
+        few = per_text_noise(indices, [lengths[i] for i in indices], LATENT_DIM, 0, CPU)
+        for call in everything:
+            rows = few()
+            assert torch.equal(rows, call[indices, : rows.shape[1]])
+    assert not torch.isclose(per_text_noise(range(20), lengths, LATENT_DIM, 1, CPU)(), everything[0])[everything[0] != 0].any()
+
+
+def test_noise_is_padded_with_zeros() -> None:
+    rows = per_text_noise(range(3), [2, 5, 1], LATENT_DIM, 0, CPU)()
+    assert (rows != 0).all(-1).sum(-1).tolist() == [2, 5, 1]
+
+
+def test_texts_have_noise_of_their_own() -> None:
+    rows = per_text_noise(range(300), [8] * 300, LATENT_DIM, 0, CPU)().flatten(1)
+    correlations = np.corrcoef(rows.numpy())[np.triu_indices(300, 1)] * rows.shape[1] ** 0.5
+    assert abs(correlations.mean()) < 4 / len(correlations) ** 0.5
+    assert correlations.std() == pytest.approx(1, abs=0.05)
 
 
 class Recorder(TorchDispatchMode):
@@ -217,25 +243,27 @@ class Recorder(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("guidance_weight", [1.0, 2.0])
-def test_no_step_waits_for_the_device_or_loops_over_texts(guidance_weight: float) -> None:
+def test_no_step_waits_for_the_device_or_loops_over_texts_but_for_their_noise(guidance_weight: float) -> None:
     counts = {}
     for steps, texts in itertools.product((2, 3), (2, 40)):
         diffusion, denoiser = make_diffusion(), guided(make_denoiser(num_classes=CLASSES), CLASSES, guidance_weight)
-        noise_at = per_text_noise(range(texts), 5, LATENT_DIM, 0, CPU)
         mask, class_id = torch.ones(texts, 5, dtype=torch.bool), torch.zeros(texts, dtype=torch.long)
-        recorder = Recorder()
+        recorder, drawing = Recorder(), Recorder()
         with recorder:
-            ddim_sample(diffusion, denoiser, mask, noise_at, steps, 1.0, class_id)
+            noise = partial(torch.zeros, texts, 5, LATENT_DIM)
+            ddim_sample(diffusion, denoiser, mask, noise, ddim_steps(diffusion, steps, 1.0), class_id)
         counts[steps, texts] = recorder.count
-        assert recorder.waiting == []
+        with drawing:
+            per_text_noise(range(texts), [5] * texts, LATENT_DIM, 0, CPU)()
+        assert recorder.waiting == drawing.waiting == []
     assert counts[2, 2] == counts[2, 40] < counts[3, 2] == counts[3, 40]
 
 
 def test_a_text_depends_on_its_class_and_on_no_other() -> None:
-    by_class = [draw_latents(class_ids=[class_id] * 10, num_classes=CLASSES) for class_id in range(CLASSES)]
+    by_class = [sampled(class_ids=[class_id] * 10, num_classes=CLASSES) for class_id in range(CLASSES)]
     for one, other in itertools.combinations(by_class, 2):
         assert not any(np.isclose(*rows).all(-1).any() for rows in zip(one, other, strict=True))
-    for i, row in enumerate(draw_latents(class_ids=CLASS_IDS, num_classes=CLASSES)):
+    for i, row in enumerate(sampled(class_ids=CLASS_IDS, num_classes=CLASSES)):
         np.testing.assert_allclose(row, by_class[CLASS_IDS[i]][i], atol=1e-4, rtol=1e-4)
 
 
@@ -243,21 +271,21 @@ def test_a_text_depends_on_its_class_and_on_no_other() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_a_guided_text_does_not_depend_on_the_batch(batch_size: int, guidance_weight: float) -> None:
     options: dict[str, Any] = {"num_classes": CLASSES, "guidance_weight": guidance_weight}
-    expected = draw_latents(class_ids=CLASS_IDS, **options)
-    for one, other in zip(draw_latents(class_ids=CLASS_IDS, batch_size=batch_size, **options), expected, strict=True):
+    expected = sampled(class_ids=CLASS_IDS, **options)
+    for one, other in zip(sampled(class_ids=CLASS_IDS, batch_size=batch_size, **options), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-3)
-    for one, other in zip(draw_latents(LENGTHS[:4], class_ids=CLASS_IDS[:4], **options), expected, strict=False):
+    for one, other in zip(sampled(LENGTHS[:4], class_ids=CLASS_IDS[:4], **options), expected, strict=False):
         np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("objective", PREDICTION_TYPES)
 def test_weight_1_is_the_conditional_model_and_weight_0_the_unconditional_one(objective: str) -> None:
     options: dict[str, Any] = {"num_classes": CLASSES, "objective": objective}
-    conditional, unconditional = (draw_latents(class_ids=ids, **options) for ids in (CLASS_IDS, NO_CLASS))
-    without = draw_latents(class_ids=None, **options)
+    conditional, unconditional = (sampled(class_ids=ids, **options) for ids in (CLASS_IDS, NO_CLASS))
+    without = sampled(class_ids=None, **options)
     assert all(np.array_equal(*rows) for rows in zip(without, unconditional, strict=True))
     for guidance_weight, expected in ((1, conditional), (1 + 1e-6, conditional), (0, unconditional)):
-        guided_rows = draw_latents(class_ids=CLASS_IDS, guidance_weight=guidance_weight, **options)
+        guided_rows = sampled(class_ids=CLASS_IDS, guidance_weight=guidance_weight, **options)
         for one, other in zip(guided_rows, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3)
     for one, other in zip(conditional, unconditional, strict=True):
@@ -297,14 +325,14 @@ def test_guidance_moves_away_from_the_unconditional_output(self_conditioned: boo
 
 def test_more_guidance_goes_further_from_the_unconditional_model() -> None:
     options: dict[str, Any] = {"num_classes": CLASSES, "sampling_timesteps": 1}
-    at_0, at_1, at_3 = (draw_latents(class_ids=CLASS_IDS, guidance_weight=weight, **options) for weight in (0, 1, 3))
+    at_0, at_1, at_3 = (sampled(class_ids=CLASS_IDS, guidance_weight=weight, **options) for weight in (0, 1, 3))
     for none, once, thrice in zip(at_0, at_1, at_3, strict=True):
         np.testing.assert_allclose(thrice - none, 3 * (once - none), atol=1e-3, rtol=1e-3)
 
 
 def test_guidance_of_a_model_without_classes_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"guidance_weight = 2 guides towards a class.*class_conditional: true"):
-        draw_latents(guidance_weight=2.0)
+        sampled(guidance_weight=2.0)
 
 
 def make_smooth_denoiser() -> DenoisingTransformer:
@@ -318,7 +346,7 @@ def make_smooth_denoiser() -> DenoisingTransformer:
 @pytest.mark.parametrize("objective", ["pred_x0", "pred_v"])
 def test_latents_in_bf16_are_float32_and_close_to_those_in_full_precision(objective: str) -> None:
     options: dict[str, Any] = {"denoiser": make_smooth_denoiser(), "objective": objective, "sampling_timesteps": 20}
-    full, half = (np.concatenate(draw_latents(mixed_precision=each, **options)) for each in ("no", "bf16"))
+    full, half = (np.concatenate(sampled(mixed_precision=each, **options)) for each in ("no", "bf16"))
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.05 * full.std()
     assert not np.array_equal(half, torch.from_numpy(half).bfloat16().float().numpy())
@@ -332,7 +360,7 @@ def test_only_the_network_computes_in_lower_precision() -> None:
     seen: list[tuple[torch.dtype, torch.dtype]] = []
     denoiser.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
     options: dict[str, Any] = {"denoiser": denoiser, "objective": "pred_noise"}
-    full, half = (draw_latents(mixed_precision=each, **options) for each in ("no", "bf16"))
+    full, half = (sampled(mixed_precision=each, **options) for each in ("no", "bf16"))
     assert all(np.array_equal(*rows) for rows in zip(full, half, strict=True))
     assert set(seen[: len(seen) // 2]) == {(torch.float32, torch.float32)}
     assert set(seen[len(seen) // 2 :]) == {(torch.float32, torch.bfloat16)}
@@ -351,4 +379,4 @@ def test_guidance_in_bf16_is_mixed_in_full_precision() -> None:
 
 def test_fp16_on_a_cpu_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"^sample_texts\.mixed_precision = fp16 needs a GPU.*should be no or bf16$"):
-        draw_latents(mixed_precision="fp16")
+        sampled(mixed_precision="fp16")

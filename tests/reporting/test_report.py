@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from annealed_lm.annealing.t_schedules import T_SCHEDULES, diffusion_range
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.common.files import read_tsv, write_tsv
 from annealed_lm.reporting.report import (
     SHOWN_METRICS,
@@ -59,7 +60,7 @@ def test_each_bin_of_log_snr_has_its_curve() -> None:
 def test_every_T_schedule_is_compared_at_the_settings_of_the_run() -> None:
     settings = schedule_settings(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
     lines = compare_T_schedules(settings)
-    assert set(lines) == {name for name, kind in SAMPLERS.items() if not kind.depends_on_losses}
+    assert set(lines) == {name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses}
     for name, line in lines.items():
         assert SHOWN_STEPS <= len(line["step"]) <= 2 * SHOWN_STEPS
         if name in T_SCHEDULES:
@@ -87,12 +88,22 @@ def test_a_markdown_table_has_a_line_for_each_row() -> None:
         {"strategy": "nucleus", "eta": 1.0, "steps": 5, "mauve": ""},
     ]
     assert markdown_table(rows).splitlines() == [
-        "| strategy | eta | steps | mauve |",
-        "| --- | --- | --- | --- |",
-        "| greedy | 0 | 50 | 0.1235 |",
-        "| nucleus | 1 | 5 |  |",
+        "| strategy   | eta   | steps   | mauve   |",
+        "|------------|-------|---------|---------|",
+        "| greedy     | 0     | 50      | 0.1235  |",
+        "| nucleus    | 1     | 5       |         |",
     ]
     assert markdown_table(rows).endswith("|\n")
+
+
+def test_what_a_markdown_table_is_given_stands_in_it_as_it_is() -> None:
+    """No text is taken for a number, and no bar ends a cell."""
+    lines = markdown_table([{"a|b": "1e3", "commit": "0012345"}, {"a|b": "x|y", "commit": "1.0"}]).splitlines()
+    assert [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if "--" not in line] == [
+        [r"a\|b", "commit"],
+        ["1e3", "0012345"],
+        [r"x\|y", "1.0"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -197,4 +208,8 @@ def test_summary_has_a_line_for_each_set_and_a_dash_for_what_it_lacks() -> None:
 def test_a_table_of_scores_has_the_metrics_that_any_row_has() -> None:
     rows = {"a": {"perplexity": {"value": 4.0, "std": 0.25}}, "b": {"distinct": {"value": 1.0}}}
     lines = scores_table(rows, ["perplexity", "mauve_train", "distinct"]).splitlines()
-    assert lines == ["|  | perplexity | distinct |", "| --- | --- | --- |", "| a | 4 ± 0.25 |  |", "| b |  | 1 |"]
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "--" not in line] == [
+        ["", "perplexity", "distinct"],
+        ["a", "4 ± 0.25", ""],
+        ["b", "", "1"],
+    ]

@@ -19,7 +19,7 @@ import encode_latents
 import train_diffusion
 from annealed_lm.annealing import loss_aware as adaptive_sampling
 from annealed_lm.annealing.t_schedules import T_SCHEDULES, DiffusionRange
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.annealing.weights import LOSS_WEIGHTS
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_json, read_tsv
@@ -59,10 +59,9 @@ EFFECTS: list[dict[str, Any]] = [
     {"ema_power": 3.0},
     {"mixed_precision": "bf16"},
     {"batching": "shuffled"},
-    {"batching": "padded"},
 ]
 ALTERNATIVES: dict[str, list[str]] = {
-    "T_schedule": [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses],  # the others need more steps
+    "T_schedule": [name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses],  # the others need more steps
     "loss_weight": ["none", *LOSS_WEIGHTS],
     "sampling_weights": ["none", "inverse_density"],
     "optimizer": list(get_args(Optimizer)),
@@ -144,7 +143,7 @@ def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
     tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
     tried |= {name for _, changes in EFFECTS_WITH for name in changes}
     tried |= {"tan_d", "gradient_accumulation_steps", "class_conditional", "class_unconditional_prob"}
-    tried |= {"fused", "compile", "num_processes"}  # which change rounding only: test_training.py, test_processes.py
+    tried |= {"compile", "num_processes"}  # which change rounding only: test_training.py, test_processes.py
     assert tried == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
 
 
@@ -305,7 +304,7 @@ def test_training_lowers_both_losses(run: Run) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "signal_at", "T_schedule"),
     [
-        *(("adamw", 5, name) for name in SAMPLERS),
+        *(("adamw", 5, name) for name in DISTRIBUTIONS),
         ("lion", 5, "polynomial"),
         *(("muon", at, "polynomial") for at in (0, 4, 5, 7)),
     ],

@@ -1,58 +1,18 @@
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from annealed_lm.annealing.timesteps import make_timestep_sampler
-from annealed_lm.annealing.weights import TimestepWeights
 from annealed_lm.autoencoder.latents import LatentSet
-from annealed_lm.diffusion.denoiser import DenoisingTransformer
-from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.generation.solvers import sample_latents
-from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining
-from annealed_lm.trainers.validation import FixedValidation
+from annealed_lm.generation.solvers import SamplingSettings, sample_latents
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.processes import make_accelerator, require_compiler
-from support.tiny import CPU, LATENT_DIM, denoiser_settings, schedule_settings, weight_settings, write_latents
-
-TIMESTEPS = 100
-TRAINING = DiffusionTraining(
-    optimizer="adamw",
-    random_seed=0,
-    self_condition=0.5,
-    class_unconditional_prob=0.25,
-    num_train_steps=6,
-    train_batch_size=8,
-    gradient_accumulation_steps=1,
-    learning_rate=0.01,
-    lr_schedule="constant",
-    lr_warmup_steps=0,
-    lr_decay_fraction=0.2,
-    adam_beta1=0.9,
-    adam_beta2=0.98,
-    adam_weight_decay=0.01,
-    max_grad_norm=1.0,
-    ema_decay=0.9999,
-    ema_power=0.75,
-    batching="bucketed",
-    fused=True,
-    compile=False,
-    log_every=2,
-    validate_every=3,
-    evaluate_every=4,
-    checkpoint_every=100,
-)
-LABELS = ("bad", "fair", "good")
+from annealed_lm.training.processes import require_compiler
+from support.tiny import LATENT_DIM, write_latents
+from support.trainers import LABELS, make_trainer, make_validation, plain_accelerator, run
 
 
 @pytest.fixture(autouse=True)
@@ -68,45 +28,6 @@ def latents(tmp_path: Path) -> Path:
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     return write_latents(tmp_path / "labelled", LABELS)
-
-
-def plain_accelerator(mixed_precision: str = "no") -> Accelerator:
-    """Without trackers, so nothing is written to their folder."""
-    return make_accelerator(mixed_precision, [], Path("trackers"))
-
-
-def no_snapshot(step: int) -> None: ...
-
-
-def make_trainer(
-    latents: Path,
-    accelerator: Accelerator | None = None,
-    T_schedule: str = "linear",
-    weights: Mapping[str, Any] = MappingProxyType({}),
-    **changes: Any,
-) -> DiffusionTrainer:
-    """Conditional on the labels of the latents, if they have any; `weights` changes the weights of the losses."""
-    train = LatentSet.load(latents, "train")
-    torch.manual_seed(0)
-    settings = denoiser_settings(num_classes=0 if train.index.labels is None else len(LABELS))
-    schedule = schedule_settings(
-        T_schedule=T_schedule, total_steps=TRAINING.num_train_steps, timesteps=TIMESTEPS, anneal_fraction=1.0
-    )
-    return DiffusionTrainer(
-        DenoisingTransformer(settings),
-        GaussianDiffusion("cosine", TIMESTEPS, 9, "pred_x0", "l2"),
-        make_timestep_sampler(schedule),
-        TimestepWeights(weight_settings(**weights), schedule.alphas_cumprod()),
-        train,
-        LatentStatistics.load(latents),
-        dataclasses.replace(TRAINING, **changes),
-        accelerator or plain_accelerator(),
-    )
-
-
-def make_validation(latents: Path, trainer: DiffusionTrainer) -> FixedValidation:
-    conditional = trainer.denoiser.settings.num_classes > 0
-    return FixedValidation(trainer.diffusion, LatentSet.load(latents, "valid"), trainer.statistics, True, conditional, CPU)
 
 
 def test_the_network_that_is_validated_is_the_average_and_drops_nothing(latents: Path) -> None:
@@ -170,7 +91,7 @@ def test_a_step_is_the_gradient_of_the_mean_weighted_loss_of_its_texts(weights: 
     # T_now is T / 5 at the first step, so 1 / (T p(t)) is 1 / 5.
     loss = (losses * snr.clamp(max=5) / 5 if weights else losses).mean()
     loss.backward()
-    twin.optimize(0)
+    twin.updates.update(0)
     torch.testing.assert_close(trainer.train_step(0), loss)
     for ours, theirs in zip(trainer.denoiser.parameters(), twin.denoiser.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -180,7 +101,7 @@ def test_a_step_is_the_gradient_of_the_mean_weighted_loss_of_its_texts(weights: 
 def test_a_sampler_that_observes_is_told_every_t_and_its_loss_without_weights(weights: dict[str, str], latents: Path) -> None:
     trainer = make_trainer(latents, T_schedule="loss_curve", weights=weights, gradient_accumulation_steps=3)
     told: list[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
-    trainer.timestep_sampler.observe = lambda *seen: told.append(seen)  # type: ignore[method-assign]
+    trainer.timesteps.observe = lambda *seen: told.append(seen)  # type: ignore[method-assign]
     twin = make_trainer(latents)
     x_start, mask = twin.latents.batch(twin.order.batch(0))
     x_start = twin.statistics.normalise(x_start)
@@ -201,15 +122,6 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch(parts: int, latents: Pat
         torch.testing.assert_close(cut.train_step(step), whole.train_step(step), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lion", "muon"])
-def test_fused_and_plain_steps_are_the_same_but_for_rounding(optimizer: str, latents: Path) -> None:
-    fused, plain = (make_trainer(latents, fused=each, optimizer=optimizer) for each in (True, False))
-    for step in range(4):
-        torch.testing.assert_close(fused.train_step(step), plain.train_step(step), atol=1e-2, rtol=1e-2)
-    for ours, theirs in zip(fused.averaged_denoiser().parameters(), plain.averaged_denoiser().parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=2e-2, rtol=1e-2)
-
-
 def test_compiled_and_eager_steps_are_the_same_but_for_rounding(latents: Path) -> None:
     require_compiler()  # else `compile` says so, which is tested where it is made
     compiled, eager = (make_trainer(latents, compile=each) for each in (True, False))
@@ -220,15 +132,13 @@ def test_compiled_and_eager_steps_are_the_same_but_for_rounding(latents: Path) -
     assert len(lengths) > 1
 
 
-@pytest.mark.parametrize(("batching", "longest"), [("bucketed", 0.8), ("shuffled", 1.0), ("padded", 1.0)])
+@pytest.mark.parametrize(("batching", "longest"), [("bucketed", 0.8), ("shuffled", 1.0)])
 def test_batches_are_padded_as_asked(batching: str, longest: float, latents: Path) -> None:
     trainer = make_trainer(latents, batching=batching)
     lengths = [trainer.padded_length(trainer.order.batch(step)) for step in range(7)]
     texts = [trainer.latents.index.lengths[trainer.order.batch(step)] for step in range(7)]
     assert all(length >= each.max() for length, each in zip(lengths, texts, strict=True))
     assert np.mean(lengths) <= longest * 6
-    if batching == "padded":
-        assert set(lengths) == {6}
     trainer.train_step(0)
 
 
@@ -236,7 +146,7 @@ def test_gradients_are_clipped_to_the_largest_norm(latents: Path, monkeypatch: p
     norms = []
     for max_grad_norm in (1e6, 0.01):
         trainer = make_trainer(latents, max_grad_norm=max_grad_norm)
-        for optimizer in trainer.optimizers:
+        for optimizer in trainer.updates.optimizers:
             monkeypatch.setattr(optimizer, "zero_grad", lambda: None)
         trainer.train_step(0)
         norms.append(nn.utils.get_total_norm([p.grad for p in trainer.denoiser.parameters() if p.grad is not None]).item())
@@ -246,13 +156,13 @@ def test_gradients_are_clipped_to_the_largest_norm(latents: Path, monkeypatch: p
 
 def test_records_are_the_losses_of_the_steps(latents: Path, tmp_path: Path) -> None:
     trainer, twin = make_trainer(latents), make_trainer(latents)
-    records = trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer), no_snapshot)
+    records = run(trainer, CheckpointStore(tmp_path / "key"), latents)
     losses = [twin.train_step(step).item() for step in range(6)]
     means = [(losses[step] + losses[step + 1]) / 2 for step in (0, 2, 4)]
     assert [row["loss"] for row in records["training"]] == pytest.approx(means, rel=1e-4)
     assert [row["T_now"] for row in records["training"]] == [33, 60, 86]  # of the steps 1, 3, 5: 20 + step / 6 * 80
     assert records["validation"][-1]["loss"] == pytest.approx(
-        make_validation(latents, twin).losses(twin.ema.module).mean().item(), rel=1e-4
+        make_validation(latents, twin).losses(twin.averaged_denoiser()).mean().item(), rel=1e-4
     )
 
 
@@ -266,7 +176,7 @@ def test_snapshots_are_taken_every_so_many_steps_and_at_the_end(
     def save_snapshot(step: int) -> None:
         taken.append((step, trainer.averaged_denoiser().position.detach().clone()))
 
-    trainer.run(CheckpointStore(tmp_path / "key"), make_validation(latents, trainer), save_snapshot)
+    run(trainer, CheckpointStore(tmp_path / "key"), latents, save_snapshot)
     assert [step for step, _ in taken] == expected
     twin = make_trainer(latents)
     averages = []
@@ -285,7 +195,7 @@ def test_a_snapshot_is_taken_before_the_checkpoint_of_its_step(latents: Path, tm
     def save_snapshot(step: int) -> None:
         checkpoints.append(torch.load(store.path)["step"] if store.path.exists() else 0)
 
-    trainer.run(store, make_validation(latents, trainer), save_snapshot)
+    run(trainer, store, latents, save_snapshot)
     assert checkpoints == [0, 2, 4]
 
 
@@ -348,13 +258,9 @@ def test_samples_of_a_conditional_model_are_of_their_class(guidance_weight: floa
         trainer.averaged_denoiser(),
         trainer.statistics,
         [4] * 150,
+        class_ids,
+        SamplingSettings(150, "no", sampling_timesteps=10, ddim_sampling_eta=1, guidance_weight=guidance_weight),
         seed=0,
-        batch_size=150,
-        sampling_timesteps=10,
-        eta=1,
-        device=CPU,
-        class_ids=class_ids,
-        guidance_weight=guidance_weight,
     )
     rows = LatentSet.load(labelled, "train")
     of_class = [
@@ -398,5 +304,5 @@ def test_autocast_is_that_of_the_precision(latents: Path) -> None:
         trainer.denoiser.input.register_forward_hook(lambda *hooked: computed.append(hooked[-1].dtype))
         trainer.train_step(0)
         assert {parameter.dtype for parameter in trainer.denoiser.parameters()} == {torch.float32}
-        assert {parameter.dtype for parameter in trainer.ema.module.parameters()} == {torch.float32}
+        assert {parameter.dtype for parameter in trainer.averaged_denoiser().parameters()} == {torch.float32}
     assert set(computed) == {torch.float32, torch.bfloat16}

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.training.checkpoints import CheckpointStore, TrainingDescription, code_key, resume_folder, training_key
+from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.descriptions import DESCRIPTION, Ingredients, TrainingDescription
 
 ROOT = Path(__file__).parents[2]
 Rows = dict[str, list[dict[str, Any]]]
@@ -269,21 +270,80 @@ def test_holding_sweeps_what_a_killed_process_was_writing_and_nothing_else(tmp_p
         assert sorted(path.name for path in store.folder.rglob("*")) == ["000003", "checkpoint.pt", "lock", "snapshots"]
 
 
-def test_a_folder_says_what_it_is_for_from_the_first_time_that_it_is_held(
-    inputs: tuple[dict[str, Any], list[Path], list[Path]], tmp_path: Path
-) -> None:
-    code = inputs[2][0]
-    description = TrainingDescription.of(code / "train_walk.py", "a walk", 12)
-    assert (description.stage, description.trains, description.steps) == ("train_walk", "a walk", 12)
-    assert description.code == code_key(code)
-    store = CheckpointStore(tmp_path / "key", description)
-    assert store.description() is None
-    for walk in (description, dataclasses.replace(description, trains="another walk"), None):
-        store = CheckpointStore(tmp_path / "key", walk)
+INGREDIENTS = Ingredients({"power": 2}, {"latents": "1"}, {"train_walk.py": "1"})
+WALK = TrainingDescription("train_walk", "a walk", 12, INGREDIENTS)
+
+
+def test_a_folder_says_what_it_is_for_from_the_first_time_that_it_is_held(tmp_path: Path) -> None:
+    assert CheckpointStore(tmp_path / "key", WALK).description() is None
+    for description in (WALK, dataclasses.replace(WALK, trains="another walk"), None):
+        store = CheckpointStore(tmp_path / "key", description)
         with store.held():
-            assert store.description() == description
-    (code / "stage.py").write_text("3")
-    assert TrainingDescription.of(code / "train_walk.py", "a walk", 12) != description
+            assert store.description() == WALK
+
+
+def test_steps_are_those_of_the_checkpoint_or_of_the_results_that_are_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key", WALK)
+    assert store.progress() == "0 of ?"
+    with store.held():
+        assert store.progress() == "0 of 12"
+        for step in (3, 6):
+            (store.folder / f"{step:06d}.json").write_text("{}")
+        assert store.progress() == "2 of 12"
+        store.save(7, parts(1.5), {})
+        assert store.progress() == "7 of 12"
+        store.path.write_bytes(b"half of it")
+        assert store.progress() == "unreadable of 12"
+
+
+def begun(folder: Path, steps: int = 4, **changes: Any) -> CheckpointStore:
+    """A training that was interrupted, `changes` being of the ingredients of `WALK`."""
+    ingredients = dataclasses.replace(INGREDIENTS, **changes)
+    store = CheckpointStore(folder, dataclasses.replace(WALK, ingredients=ingredients))
+    with store.held():
+        if steps:
+            store.save(steps, parts(1.5), {})
+    return store
+
+
+def said_at_the_start(store: CheckpointStore, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    with store.held():
+        return capsys.readouterr().out
+
+
+def test_a_training_that_starts_at_0_says_how_the_nearest_of_its_stage_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(tmp_path / "a", parameters={"power": 3}, inputs={"latents": "2"})
+    begun(tmp_path / "b", parameters={"power": 3})
+    begun(tmp_path / "c", parameters={"power": 3}, code={"train_walk.py": "2"})
+    expected = f"train_walk starts at step 0: {tmp_path}/b (a walk; 4 of 12 steps) differs in power (3, here 2)\n"
+    store = CheckpointStore(tmp_path / "key", WALK)
+    assert said_at_the_start(store, capsys) == expected
+    with CheckpointStore(tmp_path / "b").held():  # it may be running
+        assert said_at_the_start(store, capsys) == expected
+    store.save(1, parts(1.5), {})
+    assert said_at_the_start(store, capsys) == ""
+
+
+def test_nothing_is_said_of_trainings_that_are_not_comparable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun(tmp_path / "not begun", steps=0, parameters={"power": 3})
+    begun(tmp_path / "another model of the same run")
+    with CheckpointStore(tmp_path / "other stage", dataclasses.replace(WALK, stage="train_run")).held():
+        CheckpointStore(tmp_path / "other stage").save(1, parts(1.5), {})
+    (tmp_path / "report").mkdir()
+    assert said_at_the_start(CheckpointStore(tmp_path / "key", WALK), capsys) == ""
+    assert said_at_the_start(CheckpointStore(tmp_path / "without a description"), capsys) == ""
+
+
+def test_a_training_that_old_code_left_does_not_say_what_decides_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = begun(tmp_path / "old")
+    (old.folder / DESCRIPTION).write_text('{"stage": "train_walk", "trains": "a walk", "steps": 12, "code": "0123"}')
+    store = CheckpointStore(tmp_path / "key", WALK)
+    assert said_at_the_start(store, capsys).endswith(f"{old.folder} (a walk; 4 of 12 steps) does not say what decides it\n")
+    begun(tmp_path / "near", parameters={"power": 3})
+    assert "differs in power" in said_at_the_start(store, capsys)
 
 
 HOLD = """
@@ -312,65 +372,6 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -
         first.wait()
     with store.held():
         pass
-
-
-@pytest.fixture
-def inputs(tmp_path: Path) -> tuple[dict[str, Any], list[Path], list[Path]]:
-    latents, code = tmp_path / "latents", tmp_path / "src"
-    (latents / "inner").mkdir(parents=True)
-    (latents / "train.npy").write_bytes(b"1")
-    (latents / "inner" / "mean.npy").write_bytes(b"2")
-    (code / "package").mkdir(parents=True)
-    (code / "stage.py").write_text("1")
-    (code / "package" / "module.py").write_text("2")
-    return {"steps": 10, "power": 2.0}, [latents], [code]
-
-
-def test_the_key_is_the_same_for_the_same_training(inputs: tuple[dict[str, Any], list[Path], list[Path]]) -> None:
-    values, data, code = inputs
-    key = training_key(values, data, code)
-    assert key == training_key(dict(reversed(values.items())), data, code)
-    (code[0] / "package" / "__pycache__").mkdir()
-    (code[0] / "package" / "__pycache__" / "module.pyc").touch()
-    (code[0] / "notes.txt").touch()
-    (data[0] / "train.npy").touch()  # a new time stamp
-    assert key == training_key(values, data, code)
-
-
-@pytest.mark.parametrize(
-    "changed", ["parameter", "new parameter", "input", "inner input", "input renamed", "input added", "code", "inner code"]
-)
-def test_the_key_changes_with_whatever_decides_the_result(
-    changed: str, inputs: tuple[dict[str, Any], list[Path], list[Path]]
-) -> None:
-    values, data, code = inputs
-    before = training_key(values, data, code)
-    match changed:
-        case "parameter":
-            values["power"] = 3.0
-        case "new parameter":
-            values["random_seed"] = 1
-        case "input":
-            (data[0] / "train.npy").write_bytes(b"3")
-        case "inner input":
-            (data[0] / "inner" / "mean.npy").write_bytes(b"3")
-        case "input renamed":
-            (data[0] / "train.npy").rename(data[0] / "valid.npy")
-        case "input added":
-            (data[0] / "valid.npy").touch()
-        case "code":
-            (code[0] / "stage.py").write_text("3")
-        case "inner code":
-            (code[0] / "package" / "module.py").write_text("3")
-    assert training_key(values, data, code) != before
-
-
-def test_inputs_may_be_files(tmp_path: Path) -> None:
-    file = tmp_path / "texts.jsonl"
-    file.write_text("1")
-    before = training_key({}, [file], [])
-    file.write_text("2")
-    assert training_key({}, [file], []) != before
 
 
 def test_experiments_in_a_copy_resume_from_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import numbered, run_steps
+from annealed_lm.training.loop import LoopSettings, numbered, run_steps
 from annealed_lm.training.processes import ALONE, Processes
 
 STEPS = 12
@@ -44,17 +44,8 @@ class Training:
         return {"loss": torch.tensor(loss), "T_now": 5}
 
     def run(self, seed: int = 0, checkpoint_every: int | str = 4, processes: Processes = ALONE) -> float:
-        run_steps(
-            STEPS,
-            self.train_step,
-            seed=seed,
-            state={"model": self.model},
-            records={"rows": self.rows},
-            store=self.store,
-            checkpoint_every=checkpoint_every,
-            description="walk",
-            processes=processes,
-        )
+        settings = LoopSettings(STEPS, seed, checkpoint_every, "walk")
+        run_steps(settings, self.train_step, {"model": self.model}, {"rows": self.rows}, self.store, processes)
         return self.model.weight.item()
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.distributed
 
 from annealed_lm.common.files import read_tsv
+from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.processes import ALONE, Processes
 from support.diffusion_runs import arguments, weights
 from support.projects import ROOT, environment
@@ -131,12 +132,19 @@ def test_a_sampler_that_follows_the_losses_sees_those_of_all_processes(latents: 
     assert means[-1] != 2  # by then every t has had ten losses
 
 
-def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_path: Path) -> None:
-    long: dict[str, Any] = {"num_processes": 2, "num_train_steps": 100, "checkpoint_every": 5, "validate_every": 50}
-    run(tmp_path / "uninterrupted", latents, **long)
-    with start(tmp_path / "stopped", latents, **long) as process:
+def steps_done(folder: Path) -> int:
+    """Of the one training that is interrupted there."""
+    (done,) = [CheckpointStore(path.parent).steps_done() for path in (folder / "resume").glob("*/checkpoint.pt")] or [0]
+    assert done is not None
+    return done
+
+
+def stop(folder: Path, latents: Path, **changes: Any) -> int:
+    """Start the training, or go on with it, and stop it after its next checkpoint; the steps done by then."""
+    before = steps_done(folder)
+    with start(folder, latents, **changes) as process:
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "stopped" / "resume").glob("*/checkpoint.pt")):
+        while steps_done(folder) == before:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -144,6 +152,18 @@ def test_two_processes_that_were_stopped_go_on(alone: Path, latents: Path, tmp_p
         output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
     assert "stopped by a signal after step" in output
-    assert not (tmp_path / "stopped" / "out").exists()
-    run(tmp_path / "stopped", latents, **long)
-    require_same_training(tmp_path / "stopped", tmp_path / "uninterrupted")
+    assert "starts at step 0" not in output
+    assert not (folder / "out").exists()
+    return steps_done(folder)
+
+
+def test_a_training_goes_on_with_fewer_processes_and_with_more_and_saves_at_other_steps(latents: Path, tmp_path: Path) -> None:
+    long: dict[str, Any] = {"num_train_steps": 150, "validate_every": 50}
+    run(tmp_path / "uninterrupted", latents, **long)
+    two: dict[str, Any] = long | {"num_processes": 2, "checkpoint_every": 5}
+    stopped = tmp_path / "stopped"
+    first = stop(stopped, latents, **two)
+    assert stop(stopped, latents, **long, gradient_accumulation_steps=2, checkpoint_every=7) > first
+    run(stopped, latents, **two)
+    assert not list((stopped / "resume").iterdir())
+    require_same_training(stopped, tmp_path / "uninterrupted")

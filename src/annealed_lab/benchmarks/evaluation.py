@@ -33,7 +33,7 @@ def seconds_to_score(texts: list[str], references: Callable[[], References], jud
 
 
 def recompute_references(folder: Path, known: References, judges: Judges, with_rows: bool) -> References:
-    """What prepare_references leaves of the real texts in `folder`, computed anew: the features that texts are compared with and
+    """Compute anew what prepare_references leaves of the real texts in `folder`: the features that texts are compared with and
     the n-grams of the training texts; with `with_rows` also the scores of real texts, which stand beside those of a model."""
     settings = known.settings
     train, held_out = (read_texts(folder / f"{split}.jsonl") for split in ("train", settings.held_out))
@@ -52,7 +52,7 @@ def recompute_references(folder: Path, known: References, judges: Judges, with_r
 
 
 def measure_evaluation(config: Config, outputs: ExperimentOutputs, repeats: int) -> dict[str, Any]:
-    """Seconds to evaluate one set of samples, models loaded: with the references at hand, and with references recomputed."""
+    """Measure the seconds to evaluate a set of samples, models loaded: with references at hand, and with them recomputed."""
     known = References.load(outputs.references)
     judges = load_same_judges(known.settings, outputs.language_model, outputs.judges, default_device())
     seed, strategy = config.sample_texts.eval_seeds[0], config.sample_texts.strategies[0]

@@ -26,20 +26,20 @@ MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
 
 
 def processor() -> str:
-    """The name of the processor, where the system tells it."""
+    """Return the name of the processor, where the system says it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What numbers must share to be compared."""
+    """Return what numbers must share to be compared."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"processor": processor(), "threads": torch.get_num_threads(), "device": name, "torch": torch.__version__}
 
 
 def in_fresh_process(work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """The result of `work`, or its error, from a process that has done nothing before: its peak memory is that of `work`.
+    """Return the result of `work`, or its error, from a process that has done nothing before: its peak memory is that of `work`.
 
     Raises:
         InputError: the process was killed.
@@ -56,7 +56,7 @@ def in_fresh_process(work: Callable[P, Result], *args: P.args, **kwargs: P.kwarg
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Until the device has done it."""
+    """Return the seconds until the device has done the work."""
     synchronise(device)
     start = time.perf_counter()
     work()
@@ -74,7 +74,7 @@ def median_seconds(work: Callable[[], object], device: torch.device, repeats: in
 
 
 def peak_memory(device: torch.device) -> float:
-    """Of this process so far, in GB: on a GPU what its tensors took, else all that it had in memory."""
+    """Return the peak memory of this process so far, in GB: on a GPU what its tensors took, else all that it had in memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
@@ -82,7 +82,7 @@ def peak_memory(device: torch.device) -> float:
 
 
 def matrix_rates(device: torch.device, size: int, repeats: int) -> dict[str, float]:
-    """FLOP/s of the product of two square matrices, the best of `repeats`, by precision: what bounds any model here."""
+    """Measure the FLOP/s of a product of square matrices, the best of `repeats`, by precision: what bounds any model here."""
     rates = {}
     for precision in ("no", "bf16"):
         matrix = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])

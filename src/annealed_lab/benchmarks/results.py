@@ -32,18 +32,18 @@ class Results:
         write_json(self.path, self.values)
 
     def seconds_per_step(self, size: str) -> float | None:
-        """Of the fastest way to train that was measured, None if none was."""
+        """Return those of the fastest way to train that was measured, None if none was."""
         rows = self.values.get("training", {}).get(size, [])
         return min((row["seconds_per_step"] for row in rows), default=None)
 
 
 def rate_rows(rates: Mapping[str, float]) -> Rows:
-    """FLOP/s by precision as rows, each beside the first: that bounds what a precision can bring."""
+    """Return FLOP/s by precision as rows, all beside the first: that bounds what a precision can bring."""
     first = next(iter(rates.values()))
     return [{"precision": name, "gflops": rate / 1e9, "speedup": rate / first} for name, rate in rates.items()]
 
 
 def titled_table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table under its title, empty where a row has no value."""
+    """Return a Markdown table under its title, empty where a row has no value."""
     filled = [{name: "" if value is None else value for name, value in row.items()} for row in rows]
     return f"{title}\n\n{markdown_table(filled)}"

@@ -1,4 +1,4 @@
-"""How fast latents are drawn from a diffusion and decoded to texts, each way adding to the one before or standing beside it."""
+"""How fast latents are sampled from a diffusion and decoded to texts, each way adding to the one before or standing beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +9,14 @@ import torch
 from transformers import GenerationConfig
 
 from annealed_lab.benchmarks.machine import peak_memory, seconds_of
-from annealed_lab.benchmarks.sizes import latent_lengths, make_autoencoder, make_denoiser, make_process, text_lengths
+from annealed_lab.benchmarks.sizes import latent_lengths, latent_shape, make_autoencoder, text_lengths
 from annealed_lm.autoencoder.latents import Floats, gaussian_latents
-from annealed_lm.config.config import Config
+from annealed_lm.config.config import Config, settings_from
+from annealed_lm.diffusion.model import ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import sample_latents
+from annealed_lm.generation.solvers import SamplingSettings, per_text_noise, sample_latents
+from annealed_lm.trainers.assembly import make_denoiser
 
 SMALL_BATCH = 64
 LARGE_BATCH = {"cpu": 250, "cuda": 1000}
@@ -23,7 +25,7 @@ Measured = dict[str, Any]
 
 @dataclass(frozen=True)
 class SamplingWay:
-    """Attributes: `padded`: every text is drawn as long as the longest there can be."""
+    """Attributes: `padded`: every text is sampled as long as the longest there can be."""
 
     padded: bool
     batch_size: int
@@ -31,7 +33,7 @@ class SamplingWay:
 
 
 def ways_to_sample(device: torch.device, with_padding: bool) -> dict[str, SamplingWay]:
-    """From plain on; texts whose latents are all of one length have no padding to save."""
+    """Return ways from plain on; texts whose latents are all of one length have no padding to save."""
     large = LARGE_BATCH[device.type]
     ways = {
         "plain": SamplingWay(True, SMALL_BATCH, "no"),
@@ -43,41 +45,44 @@ def ways_to_sample(device: torch.device, with_padding: bool) -> dict[str, Sampli
 
 
 def measure_sampling(config: Config, way: SamplingWay, device: torch.device, texts: int, steps: int) -> Measured:
-    """Time drawing the latents of so many texts in `steps` steps, after one batch of warm-up.
+    """Time sampling the latents of so many texts in `steps` steps, after one batch of warm-up.
 
     Every step is the same work, so that texts a second are told for the sampling steps of `config`, whatever was measured.
     """
     tokens = text_lengths(texts, config.train_autoencoder.max_tokens)
     lengths = latent_lengths(config, [config.train_autoencoder.max_tokens] * texts if way.padded else tokens)
-    denoiser = make_denoiser(config).eval().to(device)
+    denoiser = make_denoiser(config.train_diffusion, latent_shape(config), seed=0).eval().to(device)
     statistics = LatentStatistics.identity(config.train_autoencoder.latent_dim)
 
+    diffusion = settings_from(config.train_diffusion, ProcessSettings).diffusion(device)
+    settings = SamplingSettings(way.batch_size, way.mixed_precision, steps, ddim_sampling_eta=1, guidance_weight=1)
+
     def sample(count: int) -> list[Floats]:
-        return sample_latents(
-            make_process(config).process(device),
-            denoiser,
-            statistics,
-            lengths[:count],
-            seed=0,
-            batch_size=way.batch_size,
-            sampling_timesteps=steps,
-            eta=1,
-            device=device,
-            class_ids=None,
-            guidance_weight=1,
-            mixed_precision=way.mixed_precision,
-        )
+        return sample_latents(diffusion, denoiser, statistics, lengths[:count], None, settings, seed=0)
 
     sample(way.batch_size if device.type == "cuda" else 1)
     whole = config.sample_texts.sampling_timesteps
-    seconds = seconds_of(lambda: sample(texts), device) * whole / steps
+    sampled = seconds_of(lambda: sample(texts), device)
+    noise = seconds_of(lambda: draw_noise(lengths, statistics.mean.shape[1], steps, way.batch_size, device), device)
+    seconds = sampled * whole / steps
     return {
         "texts": texts,
         "measured_steps": steps,
         "sampling_timesteps": whole,
         "texts_per_second": texts / seconds,
+        "share_of_noise": noise / sampled,
         "peak_memory_gb": peak_memory(device),
     }
+
+
+def draw_noise(lengths: Sequence[int], width: int, steps: int, batch_size: int, device: torch.device) -> None:
+    """Draw the noise that sampling latents of these lengths in so many steps draws at eta 1."""
+    order = sorted(lengths)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        noise = per_text_noise(range(start, start + len(batch)), batch, width, 0, device)
+        for _ in range(steps):
+            noise()
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def measure_decoding(config: Config, way: DecodingWay, device: torch.device, tex
 
 
 def rows_of_ways(ways: Mapping[str, Any], measure: Callable[[Any], Measured]) -> list[Measured]:
-    """A row for each way, `measure` being given the way; how many times as fast as the first."""
+    """Return a row for every way, as `measure` measures it, and how many times as fast as the first it is."""
     rows: list[Measured] = []
     for name, way in ways.items():
         measured = measure(way)

@@ -19,8 +19,7 @@ from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bar
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.config.config import Config, parse_config, settings_from
 from annealed_lm.config.yaml_files import merge_preset
-from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion.model import ProcessSettings
+from annealed_lm.trainers.assembly import LatentShape
 from annealed_lm.training.batching import WINDOW_BATCHES
 
 SMALL_BART = {"initialisation": "scratch", "d_model": 64, "layers": 2, "heads": 2, "vocab_size": 512, "tokenizer": "word"}
@@ -101,7 +100,7 @@ SIZES: dict[str, Size] = {
 
 
 def config_of(size: Size, params: Path, device: torch.device, training: Mapping[str, Any] | None = None) -> Config:
-    """params.yaml at this size, with `training` in its section train_diffusion."""
+    """Return params.yaml at this size, with `training` in its section train_diffusion."""
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(params)
     if size.preset is not None:
@@ -114,19 +113,19 @@ def config_of(size: Size, params: Path, device: torch.device, training: Mapping[
 
 
 def text_lengths(count: int, max_tokens: int) -> list[int]:
-    """Tokens of texts as long as those of E2E."""
+    """Return the numbers of tokens of texts as long as those of E2E."""
     percents = 100 * np.random.default_rng(0).random(count)
     drawn = np.interp(percents, np.linspace(0, 100, len(E2E_TOKENS)), E2E_TOKENS).round()
     return [int(length) for length in drawn.clip(max=max_tokens)]
 
 
 def number_tokenizer(vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with a vocabulary of this size, of numbers."""
+    """Return a tokenizer with a vocabulary of this size, of numbers."""
     return train_tokenizer([" ".join(map(str, range(vocab_size)))], "word", vocab_size, max_tokens)
 
 
 def make_autoencoder(config: Config) -> Autoencoder:
-    """With random weights that nothing trains."""
+    """Return an autoencoder with random weights that nothing trains."""
     section = config.train_autoencoder
     tokenizer = number_tokenizer(section.vocab_size, section.max_tokens)
     bart = small_bart(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens)
@@ -135,11 +134,10 @@ def make_autoencoder(config: Config) -> Autoencoder:
     return autoencoder.requires_grad_(False).eval()
 
 
-def make_denoiser(config: Config) -> DenoisingTransformer:
-    section = config.train_diffusion
+def latent_shape(config: Config) -> LatentShape:
+    """Return what the denoiser is made for, without labels."""
     latents = settings_from(config.train_autoencoder, LatentSettings, frozen_states=False)
-    shape = {"latent_dim": latents.latent_dim, "max_length": latents.max_length, "num_classes": 0}
-    return DenoisingTransformer(settings_from(section, DenoiserSettings, self_condition=section.self_condition > 0, **shape))
+    return LatentShape(latents.latent_dim, latents.max_length, num_classes=0)
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class RandomTexts:
 
 
 def latent_lengths(config: Config, tokens: Sequence[int]) -> list[int]:
-    """Latent vectors of texts of so many tokens."""
+    """Return the numbers of latent vectors of texts of so many tokens."""
     settings = settings_from(config.train_autoencoder, LatentSettings, frozen_states=False)
     return [settings.length(length) for length in tokens]
 
@@ -168,7 +166,3 @@ def random_texts(config: Config) -> RandomTexts:
     vectors = random.standard_normal((sum(lengths), section.latent_dim), dtype=np.float32)
     rows = np.split(vectors, np.cumsum(lengths)[:-1])
     return RandomTexts([random.integers(4, section.vocab_size, length).tolist() for length in tokens], LatentSet.from_rows(rows))
-
-
-def make_process(config: Config) -> ProcessSettings:
-    return settings_from(config.train_diffusion, ProcessSettings)

@@ -1,10 +1,10 @@
-"""How fast training, checkpoints, sampling, decoding and evaluation are here, and what each saving brings.
+"""Measure how fast training, checkpoints, sampling, decoding and evaluation are here, and what every saving brings.
 
 Everything but evaluation is measured on random weights and needs no outputs of an experiment. Times are of one machine at one
 moment; the ratios are what to look at.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 import os
@@ -20,26 +20,27 @@ from annealed_lab.benchmarks.results import Results, Rows, rate_rows, titled_tab
 from annealed_lab.benchmarks.sampling import WAYS_TO_DECODE, measure_decoding, measure_sampling, rows_of_ways, ways_to_sample
 from annealed_lab.benchmarks.sizes import GPU_FACTOR, SIZES, config_of, lengths_vary
 from annealed_lab.benchmarks.training import (
-    PLAIN,
+    IN_FULL,
     has_compiler,
     measure_checkpoint,
     measure_extrapolation,
     measure_training,
     training_rows,
 )
-from annealed_lm.training.checkpoints import resume_folder
-from annealed_lm.config.config import Config, load_config
+from annealed_lab.experiments.places import add_places
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.intervals import parse_interval
+from annealed_lm.config.config import Config, load_config
+from annealed_lm.training.checkpoints import resume_folder
 
 MATRIX_REPEATS = 8
 EXTRAPOLATED_STEPS = 2000
-FASTEST = PLAIN | {"batching": "bucketed", "fused": True, "mixed_precision": "bf16"}
+FASTEST = IN_FULL | {"mixed_precision": "bf16"}
 
 
 class Benchmarks:
-    """The sections, each of which measures one size at a time, every row in a process of its own."""
+    """Measure the sections, one size at a time and every row in a process of its own."""
 
     def __init__(self, args: argparse.Namespace, device: torch.device, rates: Mapping[str, float], results: Results) -> None:
         self.args = args
@@ -55,13 +56,13 @@ class Benchmarks:
         steps = self.args.steps or SIZES[size].steps * self.factor
         return training_rows(
             lambda changes: self.config(size, changes),
-            lambda config, cached: in_fresh_process(measure_training, config, cached, steps),
+            lambda config, way: in_fresh_process(measure_training, config, way, steps),
             self.rates,
         )
 
     def checkpoint(self, size: str) -> Rows:
-        """With the share of the time of training that it takes, if training was measured."""
-        config = self.config(size, PLAIN | {"fused": True})
+        """Return the row with the share of the time of training that saving takes, if training was measured."""
+        config = self.config(size, IN_FULL)
         folder = resume_folder(self.args.resume) / f"benchmark_{os.getpid()}"
         row = in_fresh_process(measure_checkpoint, config, folder)
         every, step_seconds = config.train_diffusion.checkpoint_every, self.results.seconds_per_step(size)
@@ -103,7 +104,7 @@ EXTRAPOLATION: dict[str, Callable[[Benchmarks, str], Rows]] = {"extrapolation": 
 
 
 def measure_section(benchmarks: Benchmarks, section: str, size: str, measure: Callable[[Benchmarks, str], Rows]) -> None:
-    """Measure, print and keep; nothing where a section is not for this size."""
+    """Measure a section, print and keep it; do nothing where it is not for this size."""
     if rows := measure(benchmarks, size):
         print(titled_table(f"{section}, {size}", rows))
         benchmarks.results.put(section, rows, size)
@@ -121,7 +122,7 @@ def evaluate(args: argparse.Namespace, results: Results) -> None:
 
 
 def names(text: str, option: str, allowed: list[str]) -> list[str]:
-    """The names in a list with commas.
+    """Return the names in a list with commas.
 
     Raises:
         InputError: one that is not among those allowed.
@@ -134,24 +135,19 @@ def names(text: str, option: str, allowed: list[str]) -> list[str]:
 
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=__doc__)
-    paths = {
-        "params": "params.yaml",
-        "texts": "data/prepared",
-        "samples": "data/samples",
-        "references": "data/references",
-        "language-model": "models/language_model",
-        "judges": "models/judges",
-        "resume": ".resume",
-        "out": "metrics/bench.json",
-    }
-    for name, default in paths.items():
-        parser.add_argument(f"--{name}", type=Path, default=Path(default))
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_places(parser, "params", "texts", "samples", "references", "language-model", "judges")
+    parser.add_argument("--resume", type=Path, default=Path(".resume"), help="folder that checkpoints are timed in (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("metrics/bench.json"), help="file (%(default)s)")
     sections = [*SECTIONS, "evaluation"]
-    parser.add_argument("--sections", default=",".join(sections), help="with commas between; results of the others are kept")
-    parser.add_argument("--sizes", default=",".join(SIZES), help="of models, with commas between; results of the others are kept")
+    parser.add_argument(
+        "--sections", default=",".join(sections), help="with commas between (%(default)s); results of the others are kept"
+    )
+    parser.add_argument(
+        "--sizes", default=",".join(SIZES), help="of models, with commas between (%(default)s); results of the others are kept"
+    )
     parser.add_argument("--steps", type=int, help="of training or sampling to time; the default depends on the size")
-    parser.add_argument("--repeats", type=int, default=3, help="of an evaluation, of which the fastest counts")
+    parser.add_argument("--repeats", type=int, default=3, help="of an evaluation, of which the fastest counts (%(default)s)")
     parser.add_argument("--matrix-size", type=int, help="of the matrices whose product measures the machine")
     parser.add_argument("--extrapolate", action="store_true", help="measure only how long a whole training takes")
     args = parser.parse_args(arguments)

@@ -1,8 +1,6 @@
-"""What could go wrong in the next run, told before it: python src/doctor.py (from the project's root)
+"""Check what could go wrong in the next run, before it: a line for every check, exit status 1 if one of them found something."""
 
-One line a check; exit status 1 if one of them found something.
-"""
-
+import argparse
 from collections.abc import Callable, Sequence
 
 from annealed_lab.experiments.checkout import (
@@ -31,6 +29,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
+    argparse.ArgumentParser(program, description=__doc__).parse_args(arguments)
     findings = {name: check() for name, check in CHECKS.items()}
     for name, finding in findings.items():
         print(f"{name:16}{finding or 'ok'}")

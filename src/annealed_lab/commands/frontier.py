@@ -1,40 +1,43 @@
-"""The quality-diversity frontier of one trained model: sampling steps x eta x decoding strategy, without training again.
+"""Score the trained model at other sampling steps, eta and decoding strategies: its quality-diversity frontier.
 
 Each setting is scored once and kept in --cache, so a sweep goes on after an interruption and grows by the new settings only.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
-from collections.abc import Sequence
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.training.checkpoints import training_key
-from annealed_lm.config.config import Config, load_config, settings_from
-from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
-from annealed_lm.common.devices import default_device
-from annealed_lm.diffusion.model import DiffusionModel
-from annealed_lm.common.errors import InputError
-from annealed_lm.evaluation.scores import score_alone, summarise, values_of
-from annealed_lm.common.files import read_json, write_json, write_text, write_tsv
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
-from annealed_lm.evaluation.judges import load_same_judges
+from annealed_lab.experiments.places import add_places
 from annealed_lm.autoencoder.latents import Floats
+from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.common.devices import default_device
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import read_json, write_json, write_text, write_tsv
 from annealed_lm.common.model_description import weights_sha256
-from annealed_lm.reporting.plots import frontier_figure, save_png
+from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import REFERENCE_ROWS, References
+from annealed_lm.evaluation.scores import score_alone, summarise, values_of
+from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
+from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.texts import TextSampler
+from annealed_lm.reporting.plots import frontier_figure, save_png
 from annealed_lm.reporting.tables import aligned_rows, markdown_table
+from annealed_lm.training.descriptions import Ingredients
 
 SHOWN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
+INPUTS = ("diffusion", "autoencoder", "latents", "references", "language_model", "judges")
 SWEPT = {"sampling_timesteps", "ddim_sampling_eta", "strategies"}
 
 
 class Sweep:
-    """The model that is swept, and what scores it."""
+    """Hold the model that is swept, and what scores it."""
 
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
         device = default_device()
@@ -46,13 +49,13 @@ class Sweep:
         self.outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
 
     def latents(self, sampling_timesteps: int, eta: float) -> dict[int, list[Floats]]:
-        """Latents by sampling seed."""
+        """Sample latents, by sampling seed."""
         chosen = settings_from(self.section, SamplingSettings)
         settings = replace(chosen, sampling_timesteps=sampling_timesteps, ddim_sampling_eta=eta)
         return {seed: self.sampler.latents(outline, seed, settings) for seed, outline in self.outlines.items()}
 
     def score(self, latents: dict[int, list[Floats]], strategy: str) -> dict[str, Any]:
-        """Scores of the texts that a strategy makes of the latents."""
+        """Return the scores of the texts that a strategy decodes from the latents."""
         decoding = settings_from(self.section, DecodingSettings)
         sets = []
         for number, (seed, given) in enumerate(latents.items()):
@@ -63,10 +66,9 @@ class Sweep:
 
 
 def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Score every setting that the cache does not hold; one row a setting."""
-    inputs = [args.diffusion, args.autoencoder, args.latents, args.references, args.language_model, args.judges]
-    values = config.sample_texts.model_dump(exclude=SWEPT)
-    cache = args.cache / training_key(values, inputs=inputs, code=[Path(__file__).parent])
+    """Score every setting that the cache does not hold; return one row a setting."""
+    inputs = {name: getattr(args, name) for name in INPUTS}
+    cache = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
     sweep: Sweep | None = None
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
     rows = []
@@ -84,26 +86,19 @@ def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_places(parser, "params", "diffusion", "latents", "autoencoder", "references", "language-model", "judges")
+    for name, default in {"cache": ".frontier", "metrics": "metrics", "plots": "plots"}.items():
+        parser.add_argument(f"--{name}", type=Path, default=Path(default), help="folder (%(default)s)")
+    parser.add_argument("--sampling-timesteps", type=int, nargs="+", default=[5, 10, 25, 50, 100], help="(5 10 25 50 100)")
+    parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0], help="(0 1)")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=["greedy", "nucleus"], help="(greedy nucleus)")
+    return parser.parse_args(arguments)
+
+
 def main(program: str, arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(program, description=__doc__)
-    paths = {
-        "params": "params.yaml",
-        "diffusion": "models/diffusion",
-        "latents": "data/latents",
-        "autoencoder": "models/autoencoder",
-        "references": "data/references",
-        "language-model": "models/language_model",
-        "judges": "models/judges",
-        "cache": ".frontier",
-        "metrics": "metrics",
-        "plots": "plots",
-    }
-    for name, default in paths.items():
-        parser.add_argument(f"--{name}", type=Path, default=Path(default))
-    parser.add_argument("--sampling-timesteps", type=int, nargs="+", default=[5, 10, 25, 50, 100])
-    parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=["greedy", "nucleus"])
-    args = parser.parse_args(arguments)
+    args = parse_arguments(program, arguments)
     config = load_config(args.params)
     require_allowed(args, DiffusionModel.load(args.diffusion).process.timesteps)
 
@@ -121,6 +116,11 @@ def main(program: str, arguments: Sequence[str]) -> None:
 
 
 def require_allowed(args: argparse.Namespace, timesteps: int) -> None:
+    """Refuse settings that the sampler does not have.
+
+    Raises:
+        InputError: which option, and what is allowed.
+    """
     for steps in args.sampling_timesteps:
         if not 1 <= steps <= timesteps:
             raise InputError(f"--sampling-timesteps {steps}: it should be from 1 to the model's {timesteps} timesteps")

@@ -1,39 +1,35 @@
-"""A class-conditional diffusion -> a CSV of labelled synthetic texts (columns text, label), so many for each label.
+"""Write synthetic texts with their labels (CSV, columns text and label), so many of each, with a class-conditional model.
 
-Empty texts are left out, and counted."""
+Empty texts are left out, and counted.
+"""
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
-from collections.abc import Sequence
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
+from annealed_lab.experiments.places import add_places
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.common.devices import default_device
-from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path
-from annealed_lm.generation.texts import SamplingSettings, TextSampler
 from annealed_lm.common.seeds import derive_seed
+from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.generation.decoding import DecodingSettings
+from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.texts import TextSampler
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(program, description=__doc__)
-    paths = {
-        "params": "params.yaml",
-        "diffusion": "models/diffusion",
-        "latents": "data/latents",
-        "autoencoder": "models/autoencoder",
-        "out": "data/generated.csv",
-    }
-    for name, default in paths.items():
-        parser.add_argument(f"--{name}", type=Path, default=Path(default))
-    parser.add_argument("--texts-per-label", type=int, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--labels", nargs="+", help="all that the model knows, unless given")
+    add_places(parser, "params", "diffusion", "latents", "autoencoder")
+    parser.add_argument("--out", type=Path, default=Path("data/generated.csv"), help="file (%(default)s)")
+    parser.add_argument("--texts-per-label", type=int, required=True, help="how many, empty ones among them")
+    parser.add_argument("--seed", type=int, default=0, help="of the latents and of decoding (%(default)s)")
+    parser.add_argument("--labels", nargs="+", help="(all that the model knows)")
     args = parser.parse_args(arguments)
     if args.texts_per_label < 1:
         raise InputError(f"--texts-per-label {args.texts_per_label}: it should be at least 1")

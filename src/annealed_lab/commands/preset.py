@@ -1,7 +1,4 @@
-"""Merge a preset into params.yaml, comments and all: python src/apply_preset.py presets/e2e_scratch.yaml --params params.yaml
-
-The result is checked before it is written.
-"""
+"""Merge a preset into params.yaml, whose comments stay; the result is checked before it is written."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,9 +12,9 @@ from annealed_lm.config.yaml_files import merge_preset, read_mapping
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(program, description=__doc__.splitlines()[0])
-    parser.add_argument("preset", type=Path)
-    parser.add_argument("--params", type=Path, required=True)
+    parser = argparse.ArgumentParser(program, description=__doc__)
+    parser.add_argument("preset", type=Path, help="such as presets/e2e_scratch.yaml")
+    parser.add_argument("--params", type=Path, required=True, help="the file to change, params.yaml")
     args = parser.parse_args(arguments)
     yaml = YAML()  # keeps comments, and writes in the style in which DVC's -S does
     values = read_mapping(args.params, hint="", yaml=yaml)

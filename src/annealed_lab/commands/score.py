@@ -1,13 +1,11 @@
-"""Score a file of texts against another with the metrics of evaluate_metrics, offline:
-
-python src/score_files.py --texts generated.txt --references valid.jsonl --training train.jsonl
+"""Score a file of texts against another, offline.
 
 Files are .txt, one text a line, or .jsonl, one {"text": ...} a line. MAUVE is on sentence features (mauve) and, given a language
 model, on that model's too (mauve_lm). Each stands beside its control, both files shuffled together and cut in two
 (shuffled_union): what two draws from one distribution score.
 """
 
-import annealed_lm.common.offline  # noqa: F401, I001  (first: the model libraries read it when they are imported)
+import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 import json
@@ -17,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from annealed_lm.corpora.readers import read_lines
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, write_json
 from annealed_lm.common.seeds import derive_seed
+from annealed_lm.corpora.readers import read_lines
 
 CONTROL = "shuffled_union"
 SETTINGS_SUFFIX = "_settings"
@@ -28,7 +26,7 @@ LANGUAGE_MODEL_SCALING = 5.0
 
 
 def read_row(line: str, where: str) -> str:
-    """The text of a line of a .jsonl file.
+    """Return the text of a line of a .jsonl file.
 
     Raises:
         InputError: it has none, or one that is no Unicode (half of a surrogate pair).
@@ -42,7 +40,7 @@ def read_row(line: str, where: str) -> str:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of a .txt or a .jsonl file.
+    """Return the texts of a .txt or a .jsonl file.
 
     Raises:
         InputError: the file is not there, is of another kind, has a line that is no text, or has no line.
@@ -60,7 +58,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def draw(texts: Sequence[str], count: int, seed: int, path: Path) -> list[str]:
-    """`count` of `texts`, without replacement.
+    """Draw `count` of `texts`, without replacement.
 
     Raises:
         InputError: there are fewer.
@@ -73,7 +71,7 @@ def draw(texts: Sequence[str], count: int, seed: int, path: Path) -> list[str]:
 def score(
     texts: Sequence[str], references: Sequence[str], training: Sequence[str] | None, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """What evaluate.combine gives of the metrics whose inputs are there."""
+    """Return what evaluate.combine gives of the metrics whose inputs are there."""
     import evaluate  # type: ignore[import-untyped]  # it and the models take seconds: only once the texts are read
 
     from annealed_lm.common.devices import default_device
@@ -104,20 +102,21 @@ def score(
 
 
 def arrange(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Apart: the scores of the texts, those of the control, the settings of the metrics."""
+    """Keep apart the scores of the texts, those of the control, and the settings of the metrics."""
     control = {name.replace(f"_{CONTROL}", ""): scores.pop(name) for name in list(scores) if CONTROL in name}
     settings = {name.removesuffix(SETTINGS_SUFFIX): scores.pop(name) for name in list(scores) if name.endswith(SETTINGS_SUFFIX)}
     return {"scores": scores, CONTROL: control, "settings": settings}
 
 
 def format_report(report: dict[str, dict[str, Any]]) -> str:
-    """The table and, below it, what was read and the settings of the metrics, a line each."""
+    """Return the table and, below it, what was read and the settings of the metrics, a line for each."""
     from annealed_lm.evaluation.scores import format_rows
 
     columns = {"texts": report["scores"], CONTROL: report[CONTROL]}
     table = format_rows({name: {key: value for key, value in row.items() if value is not None} for name, row in columns.items()})
     beside = report["files"] | report["settings"]
-    return "\n".join([table, *(f"{name}: {', '.join(f'{k} {v}' for k, v in each.items())}" for name, each in beside.items())])
+    lines = [f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}" for name, values in beside.items()]
+    return "\n".join([table, *lines])
 
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
@@ -129,11 +128,13 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
         "--language-model", type=Path, help="folder of a causal model as transformers saves it, for perplexity and MAUVE"
     )
     parser.add_argument("--feature-model", type=Path, help="folder of a sentence-transformers model; else all-MiniLM-L6-v2")
-    parser.add_argument("--scaling", type=float, default=8.0, help="scaling factor of MAUVE on sentence features (default 8)")
-    parser.add_argument("--language-model-scaling", type=float, help="that of MAUVE on the language model's (default 5)")
-    parser.add_argument("--seeds", type=int, default=5, help="clusterings over which MAUVE is averaged (default 5)")
+    parser.add_argument("--scaling", type=float, default=8.0, help="scaling factor of MAUVE on sentence features (%(default)g)")
+    parser.add_argument(
+        "--language-model-scaling", type=float, help=f"that of MAUVE on the language model's ({LANGUAGE_MODEL_SCALING:g})"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="clusterings over which MAUVE is averaged (%(default)s)")
     parser.add_argument("--count", type=int, help="draw so many texts from --texts and from --references")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws and of the shuffled union (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws and of the shuffled union (%(default)s)")
     parser.add_argument("--out", type=Path, help="also write scores and settings to this .json file")
     args = parser.parse_args(arguments)
     for name in ("scaling", "language_model_scaling", "seeds", "count"):

@@ -1,30 +1,39 @@
-"""The tables of a comparison: what stands in them, and all of them as one Markdown or LaTeX file."""
+"""The tables of a comparison, and what stands in their cells."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from annealed_lab.comparison.paired_tests import ALPHA
-from annealed_lab.comparison.seed_statistics import COMPARED, LOSS, metric_key
-from annealed_lab.comparison.steps_to_target import DIRECTIONS
-from annealed_lab.comparison.table_formats import Table, latex_table, markdown
+from annealed_lab.comparison.curves import DIRECTIONS
+from annealed_lab.comparison.seed_statistics import ALPHA, COMPARED, LOSS, metric_key
 from annealed_lab.comparison.variant_groups import shown
 
 MAIN = ("grammatical", "perplexity_corpus", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
 TESTED = ("perplexity_corpus", "mauve_train", "mauve_lm_train")
 """Metrics whose differences are shown beside those of the validation loss and of the quality metric."""
-
-
 OVERVIEW = "Beside {} at the same seeds: differences that Holm's p finds at the level of 0.05, and steps to the baseline's end"
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        rows: one dict of equal keys a row; the keys are the header.
+    """
+
+    title: str
+    rows: list[dict[str, str]]
+
+
 def number(value: float) -> str:
-    """Four significant digits, without an exponent where that can be: 12345 and 0.001234."""
+    """Write four significant digits, without an exponent where that can be: 12345 and 0.001234."""
     text = f"{value:.4g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text
 
 
 def plus_minus(entry: Mapping[str, float]) -> str:
-    """Mean and half its interval, if it has one."""
+    """Write a mean and half its interval, if it has one."""
     return f"{number(entry['mean'])} ± {(entry['high'] - entry['low']) / 2:.2g}" if "low" in entry else number(entry["mean"])
 
 
@@ -51,12 +60,12 @@ def median_cell(entry: Mapping[str, Any], name: str) -> str:
 
 
 def spoken(key: str) -> str:
-    """A metric as a header calls it."""
+    """Return a metric as a header calls it."""
     return "validation loss" if key == LOSS else key
 
 
 def keys_of(setting: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
-    """Key of a metric -> how a header calls it: with the strategy only if there are several."""
+    """Return key of a metric -> how a header calls it: with the strategy only if there are several."""
     strategies = setting["strategies"]
     names = {
         metric_key(metric, strategy): metric if len(strategies) == 1 else metric_key(metric, strategy)
@@ -67,7 +76,7 @@ def keys_of(setting: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str
 
 
 def metrics_table(setting: Mapping[str, Any], metrics: Sequence[str] = MAIN) -> Table:
-    """Variants x metrics: mean ± half the interval, and the share between control and ceiling in brackets."""
+    """Set out variants x metrics: mean ± half the interval, and the share between control and ceiling in brackets."""
     keys = keys_of(setting, metrics)
     rows = []
     for label, entry in setting["variants"].items():
@@ -84,12 +93,12 @@ def metrics_table(setting: Mapping[str, Any], metrics: Sequence[str] = MAIN) -> 
 
 
 def tested_metrics(setting: Mapping[str, Any]) -> list[str]:
-    """The quality metric and `TESTED`."""
+    """Return the quality metric and `TESTED`."""
     return list(dict.fromkeys(metric for metric in (setting["quality_metric"], *TESTED) if metric is not None))
 
 
 def differences_table(setting: Mapping[str, Any], baseline: str, metrics: Sequence[str]) -> Table | None:
-    """Paired differences from the baseline, a row for each metric and variant; None if nothing is paired."""
+    """Set out paired differences from the baseline, a row for each metric and variant; None if nothing is paired."""
     rows = [
         {
             "variant": label,
@@ -109,7 +118,7 @@ def differences_table(setting: Mapping[str, Any], baseline: str, metrics: Sequen
 
 
 def steps_table(setting: Mapping[str, Any], baseline: str) -> Table | None:
-    """Steps, FLOP and seconds to the quality that the baseline ends with; None without a baseline."""
+    """Set out steps, FLOP and seconds to the quality that the baseline ends with; None without a baseline."""
     rows = [
         {
             "variant": label,
@@ -129,7 +138,7 @@ def steps_table(setting: Mapping[str, Any], baseline: str) -> Table | None:
 
 
 def finding(entry: Mapping[str, float], direction: int) -> str:
-    """What a paired test says: better or worse if Holm's p is under `ALPHA`, else what difference it would have found."""
+    """Say what a paired test found: better or worse if Holm's p is under `ALPHA`, else what difference it could have found."""
     if "p_holm" not in entry:
         return f"{entry['mean']:+.3g}, one pair"
     if entry["p_holm"] >= ALPHA:
@@ -138,21 +147,21 @@ def finding(entry: Mapping[str, float], direction: int) -> str:
 
 
 def overview_row(setting: Mapping[str, Any], label: str) -> dict[str, str]:
-    """One variant under one setting: loss and quality, and the steps to both."""
+    """Set out one variant under one setting: loss and quality, and the steps to both."""
     row = {"variant": label, "setting": setting["label"]}
     quality = setting["quality_metric"]
     keys = {LOSS: LOSS} | ({quality: metric_key(quality, setting["strategies"][0])} if quality else {})
     for name, (curve, key) in zip(("validation loss", "quality"), keys.items(), strict=False):
         entry = setting["differences"].get(key, {}).get(label)
         steps = setting["steps_to_target"].get(curve, {}).get(label)
-        told = "" if curve == LOSS else f"{curve} "
-        row[name] = "–" if entry is None else told + finding(entry, DIRECTIONS[curve])
+        prefix = "" if curve == LOSS else f"{curve} "
+        row[name] = "–" if entry is None else prefix + finding(entry, DIRECTIONS[curve])
         row[f"steps ({name})"] = "–" if steps is None else f"{median_cell(steps, 'ratio')} ×"
     return row
 
 
 def overview_table(comparison: Mapping[str, Any]) -> Table | None:
-    """Every variant under every setting beside the baseline; None if nothing is beside it."""
+    """Set out every variant under every setting beside the baseline; None if nothing is beside it."""
     rows = [
         overview_row(setting, label)
         for label in comparison["variants"]
@@ -168,7 +177,7 @@ def overview_table(comparison: Mapping[str, Any]) -> Table | None:
 
 
 def main_tables(setting: Mapping[str, Any], baseline: str) -> list[Table]:
-    """What a reader wants of a setting, in this order."""
+    """Return the tables that a reader wants of a setting, in this order."""
     tables = [
         metrics_table(setting),
         differences_table(setting, baseline, tested_metrics(setting)),
@@ -178,42 +187,45 @@ def main_tables(setting: Mapping[str, Any], baseline: str) -> list[Table]:
 
 
 def full_tables(setting: Mapping[str, Any], baseline: str) -> list[Table]:
-    """The same with every metric that was compared."""
+    """Return the tables with every metric that was compared."""
     tables = [metrics_table(setting, COMPARED), differences_table(setting, baseline, COMPARED)]
     return [table for table in tables if table is not None]
 
 
 def varied(setting: Mapping[str, Any]) -> str:
-    """The parameters that are not the same in all settings, in words; nothing where the label says it all."""
+    """Name the parameters that are not the same in all settings; nothing where the label says it all."""
     if all(name.rsplit(".", 1)[-1] in setting["label"] for name in setting["parameters"]):
         return ""
     return ", ".join(f"{name} {shown(value)}" for name, value in setting["parameters"].items())
 
 
-def markdown_page(comparison: Mapping[str, Any]) -> str:
-    """All tables as Markdown, then the notes and what was left out."""
-    overview = overview_table(comparison)
-    parts = ["## Overview\n", markdown(overview)] if overview else []
-    for setting in comparison["settings"]:
-        parts.append(f"## Setting: {setting['label']}\n")
-        if varied(setting):
-            parts.append(f"Differs in: {varied(setting)}.\n")
-        if comparison["baseline"] not in setting["variants"]:
-            parts.append(f"It has no {comparison['baseline']} to compare with.\n")
-        for table in main_tables(setting, comparison["baseline"]):
-            parts.append(markdown(table))
-    for title, lines in (("Notes", comparison["notes"]), ("Left out", comparison["left_out"])):
-        if lines:
-            parts.append(f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines))
-    return "\n".join(parts)
+def samples_table(setting: Mapping[str, Any]) -> Table | None:
+    """Return texts of every variant side by side, a row for each sample number; None without texts."""
+    shown_texts = setting["samples"]
+    texts = shown_texts["texts"]
+    rows = []
+    for index in range(max(map(len, texts.values()), default=0)):
+        cells = {label: found[index] or "(empty)" if index < len(found) else "" for label, found in texts.items()}
+        rows.append({"": str(index + 1), **cells})
+    title = (
+        f"The first texts of training seed {shown_texts['seed']}, {shown_texts['strategy']} decoding; the texts of a row start "
+        "from the same noise, those in brackets are the references'"
+    )
+    return Table(title, rows) if rows else None
 
 
-def latex_page(comparison: Mapping[str, Any]) -> str:
-    """All tables as LaTeX to \\input, the notes as comments."""
-    parts = ["% Needs \\usepackage{booktabs,graphicx} and UTF-8.\n" + "".join(f"% {note}\n" for note in comparison["notes"])]
-    if overview := overview_table(comparison):
-        parts.append(latex_table(overview, f"{overview.title}."))
-    for setting in comparison["settings"]:
-        for table in main_tables(setting, comparison["baseline"]):
-            parts.append(latex_table(table, f"{table.title}. Setting: {setting['label']}."))
-    return "\n".join(parts)
+def records_table(comparison: Mapping[str, Any]) -> Table:
+    """Name the experiments that stand behind each variant of each setting."""
+    rows = [
+        {
+            "setting": setting["label"],
+            "variant": label,
+            "seed": str(seed),
+            "experiment": name,
+            "commit": (commit or "folder")[:12],
+        }
+        for setting in comparison["settings"]
+        for label, entry in setting["variants"].items()
+        for seed, name, commit in zip(entry["seeds"], entry["records"], entry["commits"], strict=True)
+    ]
+    return Table("The records that were compared", rows)

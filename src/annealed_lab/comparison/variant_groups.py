@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annealed_lab.experiments.parameters_without_effect import CHOICES, schedule_parameters
+from annealed_lab.experiments.parameters_without_effect import USED_ONLY_WITH, parameters_of_T_schedule
 from annealed_lab.experiments.records import Record, relevant_parameters
 from annealed_lm.config.yaml_files import flat
 
@@ -31,7 +31,7 @@ Key = tuple[tuple[str, str], ...]
 
 
 def canonical(value: Any) -> str:
-    """A value as JSON; 2 and 2.0 are one value."""
+    """Return a value as JSON; 2 and 2.0 are one value."""
     return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value, sort_keys=True)
 
 
@@ -63,8 +63,8 @@ Members = Sequence[Member]
 def member(record: Record) -> Member:
     """Split the parameters of a record into those of its variant and those of its setting."""
     relevant = relevant_parameters(record.values)
-    read = schedule_parameters(record.values[T_SCHEDULE], record.values["train_diffusion"]["base_schedule"])
-    weights = {parameter for choice in CHOICES[WEIGHTS].values() for parameter in choice}
+    read = parameters_of_T_schedule(record.values[T_SCHEDULE], record.values["train_diffusion"]["base_schedule"])
+    weights = {parameter for choice in USED_ONLY_WITH[WEIGHTS].values() for parameter in choice}
     of_variant = (read | weights | set(ALWAYS_OF_THE_VARIANT)) & set(relevant)
     variant = {key: relevant[key] for key in of_variant}
     setting = {key: value for key, value in relevant.items() if key not in of_variant and key != SEED}
@@ -76,13 +76,13 @@ def member(record: Record) -> Member:
 
 
 def without_repeats(members: Iterable[Member]) -> tuple[list[Member], list[str]]:
-    """The members, of those of one variant, setting and seed the newest alone; what was left out for it, in sentences.
+    """Return the members, of those of one variant, setting and seed the newest alone; and what was left out for it, in sentences.
 
     Folders have no date: of those the last by name is kept.
     """
     kept: dict[tuple[Key, Key, int], Member] = {}
     repeats = []
-    for each in sorted(members, key=lambda member: (member.record.newness, member.record.name)):
+    for each in sorted(members, key=lambda member: (member.record.source.newness, member.record.name)):
         found = kept.pop((each.variant, each.setting, each.seed), None)
         if found is not None:
             repeats.append(f"{found.record.name} is the same run as {each.record.name}, seed included, and not the newest")
@@ -91,7 +91,7 @@ def without_repeats(members: Iterable[Member]) -> tuple[list[Member], list[str]]
 
 
 def shown(value: str | None) -> str:
-    """A value as a label shows it: JSON without quotes, digests by their first digits."""
+    """Return a value as a label shows it: JSON without quotes, digests by their first digits."""
     if value is None:
         return "absent"
     text = value.strip('"')
@@ -99,27 +99,27 @@ def shown(value: str | None) -> str:
 
 
 def varying(found: Collection[Mapping[str, str]]) -> list[str]:
-    """The names whose value is not one and the same everywhere, in order of the alphabet."""
+    """Return the names whose value is not one and the same everywhere, in order of the alphabet."""
     names = sorted({name for values in found for name in values})
     return [name for name in names if len({values.get(name) for values in found}) > 1]
 
 
 def phrase(names: Sequence[str], values: Mapping[str, str]) -> str:
-    """The named values in words; a name by its last part where no other ends so."""
+    """Put the named values in words; a name by its last part where no other ends so."""
     lasts = [name.rsplit(".", 1)[-1] for name in names]
     short = [last if lasts.count(last) == 1 else name for last, name in zip(lasts, names, strict=True)]
     return ", ".join(f"{word} {shown(values.get(name))}" for word, name in zip(short, names, strict=True))
 
 
 def schedule_name(T_schedule: str, base: str | None, power: str | None) -> str:
-    """Such as: linear, polynomial 3, static (of linear)."""
+    """Name a schedule, such as: linear, polynomial 3, static (of linear)."""
     if base is not None:
         return f"{T_schedule} (of {schedule_name(base, None, power)})"
     return f"{T_schedule} {power}" if T_schedule == "polynomial" else T_schedule
 
 
 def usual_values(variants: Collection[Mapping[str, str]]) -> dict[str, str]:
-    """Parameter -> the value that labels do not name: that of `PLAIN`, or else that of more than half of those that have one."""
+    """Return parameter -> the value that labels do not name: that of `PLAIN`, or that of most of those that have one."""
     counts: dict[str, Counter[str]] = {}
     for values in variants:
         for name, value in values.items():
@@ -130,7 +130,7 @@ def usual_values(variants: Collection[Mapping[str, str]]) -> dict[str, str]:
 
 
 def variant_labels(variants: Iterable[Key]) -> dict[Key, str]:
-    """A short name for each: its schedule, and those of its other parameters that are not as usual among these variants."""
+    """Give every variant a short name: its schedule, and those of its parameters that are not as usual among these variants."""
     found = {key: dict(key) for key in sorted(set(variants))}
     usual = usual_values(found.values())
     labels = {}
@@ -138,13 +138,13 @@ def variant_labels(variants: Iterable[Key]) -> dict[Key, str]:
         base = shown(values[BASE]) if BASE in values else None
         name = schedule_name(shown(values[T_SCHEDULE]), base, values.get(POWER))
         in_name = {T_SCHEDULE, BASE} | ({POWER} if "polynomial" in name else set())
-        told = [other for other, value in values.items() if other not in in_name and value != usual.get(other)]
-        labels[key] = f"{name}, {phrase(told, values)}" if told else name
+        unusual = [other for other, value in values.items() if other not in in_name and value != usual.get(other)]
+        labels[key] = f"{name}, {phrase(unusual, values)}" if unusual else name
     return labels
 
 
 def setting_labels(settings: Iterable[Key]) -> dict[Key, str]:
-    """A name for each that says what differs between them; "all" for a single one.
+    """Give every setting a name that says what differs between them; "all" for a single one.
 
     Parameters go before what the references were: another corpus has other ones, which needs no words.
     """
@@ -153,11 +153,11 @@ def setting_labels(settings: Iterable[Key]) -> dict[Key, str]:
         return dict.fromkeys(found, "all")
     names = sorted(varying(found.values()), key=lambda name: (is_evaluated(name), *preference(name)))
     parameters = [name for name in names if not is_evaluated(name) and name not in WHEN]
-    told = parameters if len(parameters) <= MOST_NAMED else []
+    named = parameters if len(parameters) <= MOST_NAMED else []
     for name in names:
-        if classes(found, [*told, name]) > classes(found, told):
-            told = [*told, name]
-    return {key: phrase(told, values) for key, values in found.items()}
+        if classes(found, [*named, name]) > classes(found, named):
+            named = [*named, name]
+    return {key: phrase(named, values) for key, values in found.items()}
 
 
 def is_evaluated(name: str) -> bool:
@@ -165,12 +165,12 @@ def is_evaluated(name: str) -> bool:
 
 
 def preference(name: str) -> tuple[int, str]:
-    """What to name first."""
+    """Return a key to sort by what to name first."""
     return (FIRST_NAMED.index(name) if name in FIRST_NAMED else len(FIRST_NAMED), name)
 
 
 def classes(settings: Mapping[Key, Mapping[str, str]], names: Sequence[str]) -> int:
-    """How many settings the named parameters tell apart."""
+    """Count how many settings the named parameters tell apart."""
     return len({tuple(values.get(name) for name in names) for values in settings.values()})
 
 
@@ -196,7 +196,7 @@ class Setting:
 
 
 def settings_of(members: Members, baseline: str) -> list[Setting]:
-    """The members by setting and variant, the baseline first and then by label, seeds from the smallest."""
+    """Sort the members by setting and variant, the baseline first and then by label, seeds from the smallest."""
     variants = variant_labels(each.variant for each in members)
     labels = setting_labels(each.setting for each in members)
     order = sorted(variants, key=lambda key: (variants[key] != baseline, variants[key]))
@@ -212,5 +212,5 @@ def settings_of(members: Members, baseline: str) -> list[Setting]:
 
 
 def natural(label: str) -> list[tuple[float, str]]:
-    """A key to sort by in which 600 goes before 2400."""
+    """Return a key to sort by in which 600 goes before 2400."""
     return [(float(word), "") if word.isdigit() else (math.inf, word) for word in label.replace(",", " ,").split()]

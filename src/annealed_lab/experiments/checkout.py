@@ -1,4 +1,4 @@
-"""What could go wrong in the next run of this checkout: each check returns what it found in a sentence, None if nothing."""
+"""Check what could go wrong in the next run of this checkout: a check returns what it found in a sentence, or None."""
 
 import shutil
 import sys
@@ -46,7 +46,7 @@ def check_branch() -> str | None:
 
 def check_untracked_code() -> str | None:
     files = (git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
-    return f"queued experiments will not see {', '.join(files)}: git add them" if files else None
+    return f"experiments in a copy of the checkout (--temp, studies) will not see {', '.join(files)}: git add" if files else None
 
 
 def check_python() -> str | None:
@@ -57,7 +57,10 @@ def check_python() -> str | None:
 
 
 def check_packages() -> str | None:
-    lines = Path("requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = Path("requirements.txt")
+    if not requirements.is_file():
+        return f"{requirements} is not there: this runs from the project's root"
+    lines = requirements.read_text(encoding="utf-8").splitlines()
     wrong = []
     for name, pinned in (line.split()[0].split("==") for line in lines if "==" in line):
         try:

@@ -1,4 +1,4 @@
-"""Finished experiments, as git keeps them: DVC makes each a commit under refs/exps/<2 hex>/<38 hex>/<name>.
+"""Find finished experiments as git keeps them: DVC makes each a commit under refs/exps/<2 hex>/<38 hex>/<name>.
 
 A failed or unfinished one has no such commit, so numbers that it would inherit from its parent are never read.
 """
@@ -12,13 +12,13 @@ EXPERIMENT_REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints, without white space around it; None where it fails."""
+    """Run git and return what it prints, without white space around it; None where it fails."""
     finished = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", check=False)
     return finished.stdout.strip() if finished.returncode == 0 else None
 
 
 def finished_experiments() -> dict[str, str]:
-    """Name -> commit, the oldest first; of several experiments of one name, on different baselines, the newest."""
+    """Return commits by name, the oldest first; of several experiments of one name, on different baselines, the newest."""
     listed = git("for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)", "refs/exps") or ""
     found: dict[str, str] = {}
     for line in listed.splitlines():
@@ -30,7 +30,7 @@ def finished_experiments() -> dict[str, str]:
 
 
 def commit_of(name: str) -> str:
-    """The commit of an experiment, a branch, a tag or a commit.
+    """Return the commit of an experiment, a branch, a tag or a commit.
 
     Raises:
         InputError: there is none of that name.
@@ -44,7 +44,7 @@ def commit_of(name: str) -> str:
 
 
 def read_text_at(commit: str, path: str) -> str:
-    """A file as it is in a commit, without white space around it.
+    """Return a file as it is in a commit, without white space around it.
 
     Raises:
         InputError: the commit has no such file.

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def absent_results(lock: Mapping[str, Any], cache: Path, root: Path) -> list[str]:
-    """The stages with a result that is neither in DVC's cache nor in the checkout, as git keeps those of `cache: false`.
+    """Return the stages with a result that is neither in DVC's cache nor in the checkout, as git keeps those of `cache: false`.
 
     DVC computes such a stage again for every experiment for which it is unchanged, unless what it computes has the very hash that
     dvc.lock names, and another kind of processor gives other bytes.

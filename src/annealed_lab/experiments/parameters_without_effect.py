@@ -1,12 +1,13 @@
-"""Which parameters of a run have no effect, so that runs which differ in nothing else count as the same variant."""
+"""Tell which parameters change nothing in a run, so that runs which differ in nothing else count as the same."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.config.yaml_files import value_at
+from annealed_lm.training.descriptions import NOT_DECISIVE
 
-CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
+USED_ONLY_WITH: dict[str, dict[str | bool, tuple[str, ...]]] = {
     "train_diffusion.lr_schedule": {"warmup_stable_decay": ("train_diffusion.lr_decay_fraction",)},
     "train_diffusion.class_conditional": {True: ("train_diffusion.class_unconditional_prob",)},
     "train_diffusion.noise_schedule": {"tan": ("train_diffusion.tan_d",)},
@@ -15,27 +16,30 @@ CHOICES: dict[str, dict[str | bool, tuple[str, ...]]] = {
         "p2": ("train_diffusion.p2_k", "train_diffusion.p2_gamma"),
     },
 }
-"""Key -> value -> the parameters that only this value uses."""
-NEVER = ("trackers", "train_diffusion.checkpoint_every", "train_diffusion.num_processes")
-"""What changes at most how a training is watched, interrupted or spread."""
+"""Parameter -> value -> the parameters that only this value uses."""
+WITHOUT_EFFECT_ANYWHERE = {"trackers", *(f"train_diffusion.{name}" for name in NOT_DECISIVE)}
+"""They say at most how a training is watched, interrupted or spread."""
 
 
-def schedule_parameters(T_schedule: str, base_schedule: str) -> set[str]:
-    """The dotted keys of the parameters that a T schedule reads."""
-    sampler = SAMPLERS[T_schedule]
-    parameters = set(sampler.parameters)
+def parameters_of_T_schedule(T_schedule: str, base_schedule: str) -> set[str]:
+    """Return the dotted keys of the parameters that a T schedule reads, those of its base schedule among them."""
+    parameters = set(DISTRIBUTIONS[T_schedule].parameters)
     if "train_diffusion.base_schedule" in parameters:
-        parameters |= set(SAMPLERS[base_schedule].parameters)
+        parameters |= set(DISTRIBUTIONS[base_schedule].parameters)
     return parameters
 
 
-def unused_parameters(values: Mapping[str, Any]) -> set[str]:
-    """The dotted keys of the parameters in `values` (nested, as in params.yaml) that change nothing in this run."""
-    read = schedule_parameters(values["T_schedule"], values["train_diffusion"]["base_schedule"])
-    unused = {key for sampler in SAMPLERS.values() for key in sampler.parameters} - read
+def parameters_without_effect(values: Mapping[str, Any]) -> set[str]:
+    """Return the dotted keys of the parameters that change nothing in a run.
+
+    Args:
+        values: its params.yaml, nested.
+    """
+    read = parameters_of_T_schedule(values["T_schedule"], values["train_diffusion"]["base_schedule"])
+    without_effect = {key for kind in DISTRIBUTIONS.values() for key in kind.parameters} - read
     if values["T_schedule"] == "normal":  # uniform t needs no weights: all three choices are 1
-        unused.add("train_diffusion.sampling_weights")
-    for key, choices in CHOICES.items():
+        without_effect.add("train_diffusion.sampling_weights")
+    for key, choices in USED_ONLY_WITH.items():
         chosen = value_at(values, key)
-        unused |= {parameter for choice, parameters in choices.items() if choice != chosen for parameter in parameters}
-    return unused | set(NEVER)
+        without_effect |= {name for choice, names in choices.items() if choice != chosen for name in names}
+    return without_effect | WITHOUT_EFFECT_ANYWHERE

@@ -1,4 +1,4 @@
-"""What a finished experiment left behind, from its git commit or from a folder of the same layout, checked against itself.
+"""Read what a finished experiment left behind, and check it against itself.
 
 DVC shows a failed experiment with the numbers of its parent. Its commit does not exist, so reading commits alone is the first
 guard; a record whose parameters contradict its scores, or whose scores are those of the parent commit, is refused as well.
@@ -9,14 +9,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from annealed_lab.experiments.finished import git, read_text_at
-from annealed_lab.experiments.parameters_without_effect import unused_parameters
+from annealed_lab.experiments.parameters_without_effect import parameters_without_effect
+from annealed_lab.experiments.sources import Source
 from annealed_lm.common.errors import InputError
 from annealed_lm.config.yaml_files import flat, value_at
 from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve
@@ -38,91 +38,58 @@ SAID_TWICE = {
 """Key of metrics/evaluation.json -> the parameter that it repeats; beside them all of its `sampling` repeats `sample_texts`."""
 
 
-class Source(Protocol):
-    """Where the files of one experiment lie.
-
-    Attributes:
-        commit: None for a folder.
-        newness: seconds of the commit; 0 for a folder, whose times say when it was copied.
-    """
-
-    commit: str | None
-    newness: int
-
-    def read(self, path: str) -> str | None:
-        """A file; None where there is none. White space around it may be lost."""
-        ...
-
-
-class CommitSource:
-    """The files of a commit."""
-
-    def __init__(self, commit: str) -> None:
-        self.commit: str | None = commit
-        self.newness = int(git("show", "--no-patch", "--format=%ct", commit) or 0)
-
-    def read(self, path: str) -> str | None:
-        return git("show", f"{self.commit}:{path}")
-
-
-class FolderSource:
-    """The files of a folder."""
-
-    commit: str | None = None
-    newness = 0
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def read(self, path: str) -> str | None:
-        file = self.folder / path
-        return file.read_text(encoding="utf-8") if file.is_file() else None
-
-
 @dataclass(frozen=True)
-class Record:
-    """A finished experiment.
+class Curves:
+    """Hold how a training went, by step.
 
     Attributes:
-        commit: None if it came from a folder.
-        newness: of two records of the same run the one with more is kept.
-        values: params.yaml, nested.
-        evaluation: metrics/evaluation.json.
-        training: metrics/training.json.
         validation: step, loss.
         by_log_snr: by label of the bin, step and loss.
         timing: step, seconds since the start of the training.
         quality: by metric, step and the metric, of the texts sampled along the training; only steps that have a value.
-        samples: by title of plots/samples.txt, texts.
     """
 
-    name: str
-    commit: str | None
-    newness: int
-    values: dict[str, Any]
-    evaluation: dict[str, Any]
-    training: dict[str, float]
     validation: Columns
     by_log_snr: dict[str, Columns]
     timing: Columns
     quality: dict[str, Columns]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Hold what a finished experiment left behind.
+
+    Attributes:
+        source: whose `newness` decides which of two records of the same run is kept.
+        values: params.yaml, nested.
+        evaluation: metrics/evaluation.json.
+        training: metrics/training.json.
+        samples: by title of plots/samples.txt, texts.
+    """
+
+    name: str
+    source: Source
+    values: dict[str, Any]
+    evaluation: dict[str, Any]
+    training: dict[str, float]
+    curves: Curves
     samples: dict[str, list[str]]
 
 
 def relevant_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that change something in this run, by dotted key; a section that changes nothing goes as a whole."""
-    unused = unused_parameters(values)
+    """Return the parameters that change something in this run, by dotted key; a section that changes nothing goes as a whole."""
+    unused = parameters_without_effect(values)
     return {key: value for key, value in flat(values).items() if key not in unused and key.split(".")[0] not in unused}
 
 
 def parse_table(text: str) -> list[dict[str, str]]:
-    """Rows of tab-separated values under a header. Empty cells at the end of the text were stripped with it."""
+    """Read rows of tab-separated values under a header. Empty cells at the end of the text were stripped with it."""
     header, *lines = (line.split("\t") for line in text.split("\n"))
     return [dict(zip(header, line + [""] * (len(header) - len(line)), strict=True)) for line in lines]
 
 
 def parse_samples(text: str) -> dict[str, list[str]]:
-    """Title -> texts. A blank line ends a block only where a title follows: it may be an empty text as well."""
+    """Return texts by title. A blank line ends a block only where a title follows: it may be an empty text as well."""
     blocks: dict[str, list[str]] = {}
     title, previous = "", ""
     for line in text.split("\n"):
@@ -138,7 +105,7 @@ def parse_samples(text: str) -> dict[str, list[str]]:
 
 
 def read_files(name: str, source: Source) -> dict[str, str]:
-    """Path -> text of all files of a record, without white space around it.
+    """Return the text of every file of a record by path, without white space around it.
 
     Raises:
         InputError: one is missing.
@@ -150,55 +117,66 @@ def read_files(name: str, source: Source) -> dict[str, str]:
     return {path: text.strip() for path, text in texts.items() if text is not None}
 
 
+def parse_curves(name: str, texts: Mapping[str, str]) -> Curves:
+    """Return the curves that the tables among the texts of a record hold.
+
+    Raises:
+        InputError: a table is empty.
+    """
+    rows = {path: parse_table(text) for path, text in texts.items() if path.endswith(".tsv")}
+    empty = [path for path, found in rows.items() if not found]
+    if empty:
+        raise InputError(f"{name} has no rows in {empty[0]}: it did not finish")
+    metrics = [metric for metric in rows[QUALITY][0] if metric != "step"]
+    return Curves(
+        validation=columns(rows[VALIDATION], ("step", "loss")),
+        by_log_snr=by_log_snr(rows[BY_LOG_SNR]),
+        timing=columns(rows[TIMING], ("step", "seconds")),
+        quality={metric: curve(rows[QUALITY], metric) for metric in metrics},
+    )
+
+
 def parse_record(name: str, source: Source) -> Record:
-    """The record as its files give it, not yet checked against each other.
+    """Return the record as its files give it, not yet checked against each other.
 
     Raises:
         InputError: a file is missing or empty.
     """
     texts = read_files(name, source)
-    rows = {path: parse_table(text) for path, text in texts.items() if path.endswith(".tsv")}
-    empty = [path for path, found in rows.items() if not found]
-    if empty:
-        raise InputError(f"{name} has no rows in {empty[0]}: it did not finish")
-    quality = [metric for metric in rows[QUALITY][0] if metric != "step"]
     return Record(
         name=name,
-        commit=source.commit,
-        newness=source.newness,
+        source=source,
         values=YAML(typ="safe", pure=True).load(texts[PARAMS]),
         evaluation=json.loads(texts[EVALUATION]),
         training=json.loads(texts[TRAINING]),
-        validation=columns(rows[VALIDATION], ("step", "loss")),
-        by_log_snr=by_log_snr(rows[BY_LOG_SNR]),
-        timing=columns(rows[TIMING], ("step", "seconds")),
-        quality={metric: curve(rows[QUALITY], metric) for metric in quality},
+        curves=parse_curves(name, texts),
         samples=parse_samples(texts[SAMPLES]),
     )
 
 
 def contradictions(record: Record) -> Iterator[str]:
-    """What the parameters of a record and its scores both say, but differently."""
+    """Yield what the parameters of a record and its scores both say, but differently."""
     sampling, evaluation = record.values["sample_texts"], flat(record.evaluation)
     pairs = {f"sampling.{key}": f"sample_texts.{key}" for key in record.evaluation["sampling"] if key in sampling} | SAID_TWICE
     for repeated, key in pairs.items():
         given = value_at(record.values, key)
         if repeated in evaluation and evaluation[repeated] != given:
             yield f"{key} is {given} in {PARAMS} and {evaluation[repeated]} in {EVALUATION}"
-    last, steps = record.validation["step"][-1], record.values["train_diffusion"]["num_train_steps"]
+    last, steps = record.curves.validation["step"][-1], record.values["train_diffusion"]["num_train_steps"]
     if last != steps:
         yield f"train_diffusion.num_train_steps is {steps} and {VALIDATION} ends at step {last:g}"
 
 
 def has_numbers_of_parent(record: Record) -> bool:
-    """Whether a commit changes the parameters and yet has its parent's metrics and times, byte for byte."""
-    if record.commit is None:
+    """Tell whether a commit changes the parameters and yet has its parent's metrics and times, byte for byte."""
+    commit = record.source.commit
+    if commit is None:
         return False
     for path in (EVALUATION, TRAINING, TIMING):
-        blob = git("rev-parse", "--verify", "--quiet", f"{record.commit}^:{path}")
-        if blob is None or blob != git("rev-parse", f"{record.commit}:{path}"):
+        blob = git("rev-parse", "--verify", "--quiet", f"{commit}^:{path}")
+        if blob is None or blob != git("rev-parse", f"{commit}:{path}"):
             return False
-    before = flat(YAML(typ="safe", pure=True).load(read_text_at(f"{record.commit}^", PARAMS)))
+    before = flat(YAML(typ="safe", pure=True).load(read_text_at(f"{commit}^", PARAMS)))
     relevant = relevant_parameters(record.values)
     return any(key not in before or before[key] != value for key, value in relevant.items())
 
@@ -217,12 +195,12 @@ def check_record(record: Record) -> None:
         raise InputError(f"{record.name} contradicts itself: {found}; its numbers are not those of its parameters")
     if has_numbers_of_parent(record):
         raise InputError(f"{record.name} has the numbers of its parent commit although its parameters differ: it did not finish")
-    if not all(math.isfinite(loss) for loss in (record.training["validation_loss"], *record.validation["loss"])):
+    if not all(math.isfinite(loss) for loss in (record.training["validation_loss"], *record.curves.validation["loss"])):
         raise InputError(f"{record.name} diverged (a validation loss is not finite): no mean holds it, so count it by itself")
 
 
 def read_record(name: str, source: Source) -> Record:
-    """The checked record of an experiment.
+    """Return the checked record of an experiment.
 
     Raises:
         InputError: it is incomplete, of another version of the pipeline, contradicts itself, or diverged.

@@ -1,4 +1,4 @@
-"""The thesis: which timesteps training draws, by training step."""
+"""The method of the thesis: which timesteps training draws, by training step."""
 
 from annealed_lm.annealing.t_schedules import diffusion_range
 

@@ -1,35 +1,40 @@
 """Densities over t that follow the losses seen so far. What they have learnt is their state, which a checkpoint holds.
 
-Losses come in by batch and are worked in at once, in order, so that when a checkpoint is written changes nothing.
+Losses come in by batch and are worked in at once, in order, so that it makes no difference when a checkpoint is written.
 """
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import isotonic_regression
 
 from annealed_lm.annealing.settings import Array, ScheduleSettings
 
 HISTORY = 10
-"""Losses kept of each t by `LossSecondMoment`."""
+"""How many losses `LossSecondMoment` keeps of every t."""
 UNIFORM_PROBABILITY = 0.001
+"""Share of its density that is uniform."""
 BINS = 25
-"""Of `LossCurve`, at most."""
+"""How many bins of t `LossCurve` has, at most."""
 CURVE_DECAY = 0.995
-"""Of its moving averages, by batch: they look back over about two hundred."""
+"""Decay of its moving averages, by batch: they look back over about two hundred batches."""
 LEAST_OBSERVATIONS = 20
-"""Of each bin, before the curve is used."""
+"""How many losses every bin needs before the curve is used."""
 REFRESH_EVERY = 50
-"""Steps between two densities of it."""
+"""Steps between two of its densities."""
 LEAST_RISE = 0.2
-"""Of the curve, as a share of its highest value, before it is followed."""
+"""How much the curve must rise, as a share of its highest value, before it is followed."""
 UNIFORM_SHARE = 0.1
-"""Of its draws, so that no timestep is forgotten."""
+"""Share of its draws that stays uniform, so that no timestep is forgotten."""
 
 
 class LossSecondMoment:
-    """p(t) proportional to sqrt(E[L_t^2]) over the last ten losses of each t, the loss weighted by 1 / (T p(t)); uniform until
-    every t has ten (Nichol & Dhariwal 2021, arXiv 2102.09672, equation 18, with their mixture of 0.001 uniform)."""
+    """A density that follows the second moment of the losses: p(t) proportional to sqrt(E[L_t^2]) over the last ten losses of t.
+
+    The loss is weighted by 1 / (T p(t)). The density is uniform until every t has ten losses; then a share of 0.001 of it stays
+    uniform (Nichol & Dhariwal 2021, arXiv 2102.09672, equation 18 and their mixture).
+    """
 
     observes = True
 
@@ -39,6 +44,7 @@ class LossSecondMoment:
         self.counts = np.zeros(settings.timesteps, dtype=np.int64)
 
     def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
         uniform = np.full(self.timesteps, 1 / self.timesteps)
         if self.counts.min() < HISTORY:
             return uniform
@@ -49,30 +55,35 @@ class LossSecondMoment:
         return density
 
     def weights(self, step: int) -> Array | None:
+        """Return the weight of the loss at every t, 1 / (T p(t)), [timesteps]."""
         return 1 / (self.timesteps * self.density(step))
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
-        """Take in the loss of each text of the batch of `step`, and its t, both [batch]."""
+        """Take in the t of every text of the batch of `step`, and its loss, both [batch]."""
         for each, loss in zip(t, losses, strict=True):
             self.losses[each, self.counts[each] % HISTORY] = loss
             self.counts[each] += 1
 
     def state(self) -> dict[str, Any]:
+        """Return the last losses of every t, [timesteps, HISTORY], and how many it has had, [timesteps]."""
         return {"losses": self.losses, "counts": self.counts}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
         self.losses[:] = state["losses"]
         self.counts[:] = state["counts"]
 
 
 class LossCurve:
-    """p(t) proportional to dL/dt, L the loss of x_start at t: each draw then meets an equal part of the loss's rise, and the loss
-    grows linearly in the uniform number that t is drawn with (Dieleman et al. 2022, CDCD, arXiv 2211.15089, time warping; they do
-    not weight the loss for it either).
+    """A density that follows the rise of the loss: p(t) proportional to dL/dt, where L is the loss of x_start at t.
 
-    L is measured: moving averages over batches in at most 25 bins of t, made non-decreasing by isotonic regression, joined by
-    straight lines, which are drawn out to the ends of the range. A tenth of the draws stays uniform; all are until each bin has
-    twenty losses, and while L hardly rises, as at the start of a training: noise would be taken for slope.
+    Every draw then meets an equal part of the rise, and the loss grows linearly in the uniform number that t is drawn with
+    (Dieleman et al. 2022, CDCD, arXiv 2211.15089, time warping). As there, the loss is not weighted.
+
+    L is measured by moving averages over batches in at most 25 bins of t. They are made non-decreasing by isotonic regression and
+    joined by straight lines, which are drawn out to the ends of the range. A tenth of the draws stays uniform. All of them are
+    uniform until every bin has twenty losses, and while L hardly rises, as at the start of a training: noise would be taken for
+    slope.
     """
 
     observes = True
@@ -86,13 +97,15 @@ class LossCurve:
         self.current = np.full(settings.timesteps, 1 / settings.timesteps)
 
     def density(self, step: int) -> Array:
+        """Return the probability of every t, [timesteps]; it changes every `REFRESH_EVERY` steps."""
         return self.current
 
     def weights(self, step: int) -> Array | None:
+        """Return None: the loss is not weighted."""
         return None
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
-        """Take in the loss of each text of the batch of `step`, and its t, both [batch]."""
+        """Take in the t of every text of the batch of `step`, and its loss, both [batch]."""
         bins = np.searchsorted(self.edges, t, side="right") - 1
         here = np.bincount(bins, minlength=len(self.means))
         seen = here > 0
@@ -105,9 +118,9 @@ class LossCurve:
             self.current = (1 - UNIFORM_SHARE) * self.slopes() + UNIFORM_SHARE / self.timesteps
 
     def slopes(self) -> Array:
-        """The rise of L over each timestep as a share of all its rise, [timesteps]."""
+        """Return the share of L's rise that falls on every timestep, [timesteps]; equal shares while L hardly rises."""
         middles = (self.edges[1:] + self.edges[:-1]) / 2
-        curve = isotonic(self.means)
+        curve = isotonic_regression(self.means).x
         before, after = (curve[1] - curve[0], curve[-1] - curve[-2]) if len(curve) > 1 else (0.0, 0.0)
         places = np.array([0.0, *middles, self.timesteps])
         values = np.array([max(curve[0] - before / 2, 0.0), *curve, curve[-1] + after / 2])
@@ -118,20 +131,11 @@ class LossCurve:
         return slopes
 
     def state(self) -> dict[str, Any]:
+        """Return the mean and the number of the losses in every bin, [bins], and the density in use, [timesteps]."""
         return {"means": self.means, "counts": self.counts, "current": self.current}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
         self.means[:] = state["means"]
         self.counts[:] = state["counts"]
         self.current = np.array(state["current"])
-
-
-def isotonic(values: Array) -> Array:
-    """The non-decreasing sequence nearest to `values` in least squares, by pooling adjacent violators."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        pools.append((float(value), 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (left, m), (right, n) = pools[-2:]
-            pools[-2:] = [((left * m + right * n) / (m + n), m + n)]
-    return np.array([mean for mean, count in pools for _ in range(count)])

@@ -1,6 +1,6 @@
 """Ranges of timesteps that grow with the training step.
 
-`T_schedule: linear` and the other shapes of `annealing.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
+`T_schedule: linear` and the other shapes of `t_schedules.T_SCHEDULES` draw from the low noise up, as the thesis does. `reverse`
 draws from the high noise down.
 """
 
@@ -8,21 +8,21 @@ from collections import Counter
 
 import numpy as np
 
-from annealed_lm.annealing.settings import Array, ScheduleSettings, StaticState
+from annealed_lm.annealing.settings import Array, ScheduleSettings, Unobserving
 
 HIGHEST_LOG_SNR = 10.0
 ROUNDING = 1e-12
 
 
-class RangeSampler(StaticState):
-    """Uniform over a range of timesteps that starts at one end of [0, T) and grows.
+class GrowingRange(Unobserving):
+    """A uniform distribution over a range of timesteps that starts at one end of [0, T) and grows.
 
-    Its size is T_now of the T schedule; with `range_in: log_snr`, as many timesteps as lie within the same share of the way along
-    log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
-    schedules themselves are where each was clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
+    Its size is T_now of the T schedule. With `range_in: log_snr` it is the number of timesteps within the same share of the way
+    along log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
+    schedules themselves are where they were clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
 
     Args:
-        T_schedule: a name in `annealing.T_SCHEDULES`.
+        T_schedule: a name in `t_schedules.T_SCHEDULES`.
         from_noise: whether the range is {T - size, ..., T - 1}, and not {0, ..., size - 1}.
     """
 
@@ -30,30 +30,33 @@ class RangeSampler(StaticState):
         self.diffusion_range = settings.diffusion_range(T_schedule)
         self.from_noise = from_noise
         self.way: Array | None = None
-        """The share of the way along log-SNR, from the range's first end on, that lies before each t, [timesteps]."""
+        """The share of the way along log-SNR, from the range's first end on, that lies before t, [timesteps]; None: count t."""
         if settings.range_in == "log_snr":
             level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
             self.way = 1 - level[::-1] if from_noise else level
 
     def size(self, step: int) -> int:
-        """Of the range, in [1, T]."""
+        """Return how many timesteps the range holds, in [1, T]."""
         if self.way is None:
             return self.diffusion_range.max_timestep(step)
         return max(int(np.count_nonzero(self.way <= self.diffusion_range.share(step) + ROUNDING)), 1)
 
     def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
         return self.density_of(self.size(step))
 
     def density_of(self, size: int) -> Array:
+        """Return the density of a range of `size` timesteps, [timesteps]."""
         density = np.zeros(self.diffusion_range.timesteps)
         density[:size] = 1 / size
         return density[::-1].copy() if self.from_noise else density
 
     def weights(self, step: int) -> Array | None:
+        """Return None: the loss is not weighted."""
         return None
 
     def average(self) -> Array:
-        """Mean of the densities of all steps, [timesteps]."""
+        """Return the mean of the densities of all steps, [timesteps]."""
         steps = self.diffusion_range.total_steps
         sizes = Counter(self.size(step) for step in range(steps))
         weighted = [count / steps * self.density_of(size) for size, count in sorted(sizes.items())]
@@ -61,11 +64,11 @@ class RangeSampler(StaticState):
         return average
 
 
-def reverse(settings: ScheduleSettings) -> RangeSampler:
-    """From the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
+def reverse(settings: ScheduleSettings) -> GrowingRange:
+    """Draw from the high noise down: t in {T - T_now, ..., T - 1}, T_now of the T schedule `base_schedule`.
 
     Kim et al. 2025 (Denoising Task Difficulty-based Curriculum, arXiv 2403.10348) go this way, in N stages that each end when
     the loss stops falling, because the tasks of low noise are the slowest to converge. Here `base_schedule: unsmooth` has stages,
     of fixed length.
     """
-    return RangeSampler(settings, settings.base_schedule, from_noise=True)
+    return GrowingRange(settings, settings.base_schedule, from_noise=True)

@@ -1,8 +1,8 @@
-"""What a distribution over timesteps may depend on, beside the step and the losses."""
+"""What a distribution over timesteps may depend on, and what it answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,12 @@ TO_X_START: dict[str, Callable[[Array], Array]] = {
     "pred_noise": lambda snr: 1 / snr,
     "pred_v": lambda snr: 1 / (snr + 1),
 }
-"""By objective: what its squared loss is multiplied by to be that of x_start, given the SNR."""
+"""By objective: SNR -> the factor that turns its squared loss into that of x_start."""
 
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """Parameters under their names in params.yaml (`total_steps` is num_train_steps there)."""
+    """All that a distribution over timesteps may depend on, under its name in params.yaml (`total_steps`: num_train_steps)."""
 
     T_schedule: str
     power: float
@@ -44,33 +44,73 @@ class ScheduleSettings:
     speed_lambda: float
 
     def diffusion_range(self, T_schedule: str) -> DiffusionRange:
+        """Return the range that grows as the T schedule of this name says.
+
+        Raises:
+            ValueError: there is no such T schedule.
+        """
         return DiffusionRange(T_schedule, self.total_steps, self.timesteps, self.power, self.start_fraction, self.anneal_fraction)
 
     def alphas_cumprod(self) -> Array:
-        """Of the noise schedule, [timesteps]."""
+        """Return alphas_cumprod of the noise schedule, decreasing in (0, 1), [timesteps]."""
         return NOISE_SCHEDULES[self.noise_schedule](self.timesteps, self.tan_d)
 
     def log_snr(self) -> Array:
-        """log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
+        """Return log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
         alphas_cumprod = self.alphas_cumprod()
         log_snr: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
         return log_snr
 
     def to_x_start(self) -> Array:
-        """Times the squared loss of the objective: that of x_start, [timesteps]."""
+        """Return the factor that turns the squared loss of the objective into that of x_start, at every t, [timesteps]."""
         return TO_X_START[self.objective](np.exp(self.log_snr()))
 
 
-class StaticState:
-    """The part of a sampler's interface that concerns losses, for those that do not look at any."""
+class TimestepDistribution(Protocol):
+    """A distribution over t that may depend on the training step and on the losses before it."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether it wants the losses of every step."""
+        ...
+
+    def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
+        ...
+
+    def weights(self, step: int) -> Array | None:
+        """Return the weight of the loss at every t that the distribution's source gives it, [timesteps]; None: 1."""
+        ...
+
+    def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        """Take in the t of every text of the batch of `step`, and its loss before any weight, both [batch]."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that observing has changed, as arrays whose shapes never change."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        ...
+
+
+class Unobserving:
+    """The part of a distribution's interface that concerns losses, for those that look at none."""
 
     observes = False
 
     def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        """Refuse: such a distribution is never handed losses.
+
+        Raises:
+            TypeError: always.
+        """
         raise TypeError(f"{type(self).__name__} depends on no losses")
 
     def state(self) -> dict[str, Array]:
+        """Return nothing: density and weights are functions of the step."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """There is nothing to put back: density and weights are functions of the step."""
+        """Put nothing back: there is no state."""

@@ -1,7 +1,7 @@
 """Annealing the diffusion range: how far up the noise levels training may draw its timesteps, by training step.
 
-To add a T schedule, write one function here and name it in `T_SCHEDULES`; the command line, the checks, the plots, the
-contract tests, `reverse` and `static` find it there. (Distributions over t that are no range: `timestep_sampling.SAMPLERS`.)
+To add a T schedule, write one function here and name it in `T_SCHEDULES`; the command line, the checks, the plots, the contract
+tests, `reverse` and `static` find it there. (Distributions over t that are no range: `timesteps.DISTRIBUTIONS`.)
 """
 
 import math
@@ -14,25 +14,28 @@ Shape = Callable[[float, float], float]
 
 
 def normal(progress: float, power: float) -> float:
-    """No annealing: the whole range from the first step."""
+    """Anneal nothing: the whole range from the first step."""
     return 1.0
 
 
 def linear(progress: float, power: float) -> float:
+    """Grow by the same amount at every step."""
     return progress
 
 
 def polynomial(progress: float, power: float) -> float:
+    """Grow as progress^power: slowly at first where the power is above 1."""
     return float(progress**power)
 
 
 def cosine(progress: float, power: float) -> float:
+    """Grow as (1 - cos(pi progress)) / 2: slowly at both ends."""
     # Not 0.5 * (1 - cos): the algebraic twin truncates to another integer at some T.
     return 1 - 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def unsmooth(progress: float, power: float) -> float:
-    """Four equal stages, each one quarter of the way further; the last holds until the end of annealing."""
+    """Grow in four equal stages, at 0, 1/4, 1/2 and 3/4 of the way; the last holds until the end of annealing."""
     return max(math.ceil(4 * progress) - 1, 0) / 4
 
 
@@ -43,6 +46,7 @@ T_SCHEDULES: dict[str, Shape] = {
     "polynomial": polynomial,
     "unsmooth": unsmooth,
 }
+"""By value of T_schedule."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class DiffusionRange:
         power: exponent of `polynomial`, > 0.
         start_fraction: T_now at the first step as a share of T, in (0, 1].
         anneal_fraction: share of N after which T_now is T, in [0, 1].
+
+    Raises:
+        ValueError: T_schedule is no name in `T_SCHEDULES`.
     """
 
     T_schedule: str
@@ -75,19 +82,19 @@ class DiffusionRange:
         return math.floor(self.total_steps * Fraction(str(self.anneal_fraction)))
 
     def way(self, step: int) -> float:
-        """Share of the way from the start of the range to the whole of it, in [0, 1]; 1 after step m."""
+        """Return the share of the way from the start of the range to the whole of it at `step`, in [0, 1]; 1 after step m."""
         if step > self.anneal_steps or self.anneal_steps == 0:
             return 1.0
         return T_SCHEDULES[self.T_schedule](step / self.anneal_steps, self.power)
 
     def share(self, step: int) -> float:
-        """How much of the range training draws from at `step`, in [start_fraction, 1], before anything is truncated."""
+        """Return the share of the range that is drawn from at `step`, in [start_fraction, 1], before anything is truncated."""
         return self.start_fraction + self.way(step) * (1 - self.start_fraction)
 
     def max_timestep(self, step: int) -> int:
-        """T_now at `step` (0-based), in [1, T]: training draws t from {0, ..., T_now - 1}.
+        """Return T_now at `step` (0-based), in [1, T]: training draws t from {0, ..., T_now - 1}.
 
-        T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); T after step m.
+        It is T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); after step m it is T.
         """
         way = self.way(step)
         start = self.timesteps * Fraction(str(self.start_fraction))
@@ -106,5 +113,9 @@ def diffusion_range(
     start_fraction: float = 0.2,
     anneal_fraction: float = 0.5,
 ) -> int:
-    """T_now at `step`: see `DiffusionRange`, of which this is the one-line form."""
+    """Return T_now at `step` in one call, with the arguments of `DiffusionRange`.
+
+    Raises:
+        ValueError: T_schedule is no name in `T_SCHEDULES`.
+    """
     return DiffusionRange(T_schedule, total_steps, timesteps, power, start_fraction, anneal_fraction).max_timestep(step)

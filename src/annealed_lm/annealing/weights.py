@@ -1,7 +1,7 @@
 """Weights of the loss by t, beside the density that t is drawn with.
 
-Both published weights are stated here for a loss of x_start; of the loss of the noise they are divided by SNR, of v by SNR + 1,
-because (for squares) that is what those losses are multiples of. SNR = alphas_cumprod / (1 - alphas_cumprod).
+Both published weights are stated here for the loss of x_start. For the loss of the noise they are divided by SNR, for that of v
+by SNR + 1: squared, these losses are that many times the loss of x_start. SNR = alphas_cumprod / (1 - alphas_cumprod).
 """
 
 from collections.abc import Callable
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annealed_lm.annealing.settings import TO_X_START, Array
-from annealed_lm.annealing.timesteps import TimestepSampler
+from annealed_lm.annealing.settings import TO_X_START, Array, TimestepDistribution
 
 
 @dataclass(frozen=True)
 class WeightSettings:
-    """Parameters under their names in params.yaml."""
+    """All that decides the weights, under its name in params.yaml."""
 
     objective: str
     loss_weight: str
@@ -26,24 +25,26 @@ class WeightSettings:
 
 
 def min_snr(snr: Array, settings: WeightSettings) -> Array:
-    """min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less of the lowest noise."""
+    """Return min(SNR, gamma) (Hang et al. 2023, Min-SNR, arXiv 2303.09556, section 3.4): less weight on the lowest noise."""
     return np.minimum(snr, settings.min_snr_gamma)
 
 
 def p2(snr: Array, settings: WeightSettings) -> Array:
-    """SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, for a loss of the noise: (k + SNR)^-gamma)."""
+    """Return SNR (k + SNR)^-gamma (Choi et al. 2022, P2, arXiv 2204.00227, equation 8, there for the loss of the noise)."""
     weights: Array = snr * (settings.p2_k + snr) ** -settings.p2_gamma
     return weights
 
 
 LOSS_WEIGHTS: dict[str, Callable[[Array, WeightSettings], Array]] = {"min_snr": min_snr, "p2": p2}
+"""By value of loss_weight: (SNR [timesteps], settings) -> the weight of the loss of x_start at every t, [timesteps]."""
 
 
 class TimestepWeights:
-    """What the loss at each t is multiplied by: the loss weight times the sampling weight.
+    """What the loss at t is multiplied by: the loss weight times the weight that goes with how t is drawn.
 
-    Sampling weights: `published`: what the sampler's source has; `none`: 1; `inverse_density`: 1 / (T p(t)), with which the loss
-    is that of uniform t in expectation, over the timesteps that are drawn at all: an annealed range leaves the others out.
+    `sampling_weights` chooses the latter. `published` is what the distribution's source has. `none` is 1. `inverse_density` is
+    1 / (T p(t)): the loss is then in expectation that of uniform t, over the timesteps that are drawn at all, for an annealed
+    range leaves the others out.
 
     Args:
         alphas_cumprod: [timesteps].
@@ -56,15 +57,16 @@ class TimestepWeights:
         if settings.loss_weight != "none":
             self.of_loss = LOSS_WEIGHTS[settings.loss_weight](snr, settings) * TO_X_START[settings.objective](snr)
 
-    def of_sampling(self, sampler: TimestepSampler, step: int) -> Array | None:
+    def of_drawing(self, distribution: TimestepDistribution, step: int) -> Array | None:
+        """Return the weight that goes with how every t is drawn, [timesteps]; None: 1."""
         if self.sampling_weights == "published":
-            return sampler.weights(step)
+            return distribution.weights(step)
         if self.sampling_weights == "none":
             return None
-        density = sampler.density(step)
+        density = distribution.density(step)
         return np.divide(1 / len(density), density, out=np.zeros_like(density), where=density > 0)
 
-    def at(self, sampler: TimestepSampler, step: int) -> Array | None:
-        """Of every t at `step`, [timesteps]; None: 1."""
-        factors = [each for each in (self.of_loss, self.of_sampling(sampler, step)) if each is not None]
+    def at(self, distribution: TimestepDistribution, step: int) -> Array | None:
+        """Return the weight of every t at `step`, [timesteps]; None: 1."""
+        factors = [factor for factor in (self.of_loss, self.of_drawing(distribution, step)) if factor is not None]
         return np.prod(factors, axis=0) if factors else None

@@ -1,4 +1,4 @@
-"""Texts to latents with the autoencoder's encoder: all of them once, or those of a batch when training asks for them."""
+"""From texts to latents with the autoencoder's encoder: all of them once, or those of a batch when training needs them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +16,11 @@ from annealed_lm.common.padding import pad_ids
 
 @torch.inference_mode()
 def encoded_rows(autoencoder: Autoencoder, token_ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[tuple[int, Floats]]:
-    """(number of a text, its latents [length, latent_dim]) of every text, given as token ids, short texts first."""
+    """Yield the number of every text and its latents [length, latent_dim], short texts first.
+
+    Args:
+        token_ids: of every text.
+    """
     device = autoencoder.bart.device
     order = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]))
     for start in tqdm(range(0, len(order), batch_size), desc="encoding", disable=None):
@@ -28,21 +32,24 @@ def encoded_rows(autoencoder: Autoencoder, token_ids: Sequence[Sequence[int]], b
 
 
 def encode_ids(autoencoder: Autoencoder, token_ids: Sequence[Sequence[int]], batch_size: int) -> list[Floats]:
-    """Latents [length, latent_dim] of each text, given as token ids."""
+    """Return the latents [length, latent_dim] of every text, in the order of the texts.
+
+    Args:
+        token_ids: of every text.
+    """
     latents = dict(encoded_rows(autoencoder, token_ids, batch_size))
     return [latents[i] for i in range(len(token_ids))]
 
 
 class EncodedTexts:
-    """Texts that are encoded whenever a batch asks for them: for corpora whose latents do not fit on a disk.
+    """Texts that are encoded whenever a batch needs them: for corpora whose latents do not fit on a disk.
 
-    Their latents are those that `encoded_rows` gives, up to rounding: they too pass through half precision.
+    Their latents are those that `encoded_rows` yields, up to rounding: they too pass through half precision.
 
     Args:
-        token_ids: of each text.
+        token_ids: of every text.
         index: of their latents.
-        padded: encode every text as if it had max_tokens tokens, and not as many as the longest of its batch.
-        autocast: a context of the precision to encode in.
+        autocast: returns a context of the precision to encode in.
     """
 
     def __init__(
@@ -50,22 +57,24 @@ class EncodedTexts:
         autoencoder: Autoencoder,
         token_ids: Sequence[Sequence[int]],
         index: LatentIndex,
-        padded: bool,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.autoencoder = autoencoder
         self.token_ids = token_ids
         self.index = index
-        self.padded = padded
         self.autocast = autocast
+
+    def padded_tokens(self, length: int | None) -> int | None:
+        """Return how many tokens a batch is padded to so that it has `length` latents a text; None: as many as its longest
+        text."""
+        return length if self.autoencoder.settings.latent_layout == "per_token" else None
 
     @torch.no_grad()
     def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """As `LatentSource.batch` says, on the autoencoder's device."""
-        settings, device = self.autoencoder.settings, self.autoencoder.bart.device
-        longest = length if settings.latent_layout == "per_token" else None
-        tokens = settings.max_tokens if self.padded else longest
-        ids, mask = pad_ids([self.token_ids[i] for i in texts], self.autoencoder.tokenizer.pad_token_id, tokens)
+        """Encode a batch, as `LatentSource.batch` says, on the autoencoder's device."""
+        device = self.autoencoder.bart.device
+        rows = [self.token_ids[i] for i in texts]
+        ids, mask = pad_ids(rows, self.autoencoder.tokenizer.pad_token_id, self.padded_tokens(length))
         with self.autocast():
             encoded, real = self.autoencoder.encode(ids.to(device), mask.to(device))
         encoded, real = encoded[:, :length], real[:, :length]

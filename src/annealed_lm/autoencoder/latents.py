@@ -17,7 +17,7 @@ from annealed_lm.diffusion.normalization import LatentStatistics
 
 Floats = npt.NDArray[np.float32]
 SHARE_OF_FREE_MEMORY = 0.3
-"""Of a GPU's memory, for latents."""
+"""Share of a GPU's free memory that latents may take."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,13 @@ class LatentIndex:
 
     @classmethod
     def of(cls, lengths: Sequence[int], labels: Sequence[int] | None) -> "LatentIndex":
+        """Return the index of texts of these lengths, in vectors, and with these labels; both have one entry a text."""
         offsets = np.cumsum([0, *lengths], dtype=np.int64)
         return cls(offsets, None if labels is None else np.array(labels, dtype=np.int64))
 
     @classmethod
     def load(cls, folder: Path, split: str) -> "LatentIndex":
-        """Read the files of `save`.
+        """Read what `save` wrote of a split.
 
         Raises:
             InputError: `folder` has no latents of this split.
@@ -50,13 +51,14 @@ class LatentIndex:
         return cls(np.load(folder / f"{split}_offsets.npy"), np.load(labels) if labels.exists() else None)
 
     def save(self, folder: Path, split: str) -> None:
+        """Write the index to `folder`, in files named after the split."""
         np.save(folder / f"{split}_offsets.npy", self.offsets)
         if self.labels is not None:
             np.save(folder / f"{split}_labels.npy", self.labels)
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Vectors of each text, [texts]."""
+        """How many vectors every text has, [texts]."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -64,16 +66,20 @@ class LatentIndex:
 
 
 class LatentSource(Protocol):
-    """Where training takes its latents from: at hand (`LatentSet`), or encoded when they are asked for (`EncodedTexts`)."""
+    """Where training takes its latents from: at hand (`LatentSet`), or encoded when a batch needs them (`EncodedTexts`)."""
 
     @property
     def index(self) -> LatentIndex: ...
 
     def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """Latents float32 [batch, length, latent_dim], zero where padded, and mask [batch, length] (True: real).
+        """Return the latents of some texts and their mask.
 
         Args:
-            length: to pad to; None: the longest of these texts.
+            texts: numbers of the texts, int64 [batch].
+            length: how many vectors a text is padded to; None: as many as the longest of these texts has.
+
+        Returns:
+            Latents float32 [batch, length, latent_dim], zero where padded, and mask [batch, length] (True: real).
         """
         ...
 
@@ -87,12 +93,12 @@ class LatentSet:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Floats], labels: Sequence[int] | None = None) -> "LatentSet":
-        """Join arrays [length, latent_dim] of any lengths; `labels` has one for each."""
+        """Join the latents of the texts, arrays [length, latent_dim] of any lengths; `labels` has one entry a text."""
         return cls(np.concatenate(rows).astype(np.float16), LatentIndex.of([len(row) for row in rows], labels))
 
     @classmethod
     def load(cls, folder: Path, split: str) -> "LatentSet":
-        """Map the files of `save`, read-only: they may be links into a cache.
+        """Map what `save` wrote of a split into memory, read-only: the files may be links into a cache.
 
         Raises:
             InputError: `folder` has no latents of this split, or only their index.
@@ -103,6 +109,7 @@ class LatentSet:
         return cls(np.load(folder / f"{split}.npy", mmap_mode="r"), index)
 
     def save(self, folder: Path, split: str) -> None:
+        """Write the vectors and their index to `folder`, in files named after the split."""
         np.save(folder / f"{split}.npy", self.vectors)
         self.index.save(folder, split)
 
@@ -113,17 +120,18 @@ class LatentSet:
         return (self[text] for text in range(len(self)))
 
     def __getitem__(self, text: int) -> Floats:
-        """Latents of one text, [length, latent_dim]."""
+        """Return the latents of one text, float32 [length, latent_dim]."""
         return self.vectors[self.index.offsets[text] : self.index.offsets[text + 1]].astype(np.float32)
 
     def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """As `LatentSource.batch` says."""
+        """Return a batch, as `LatentSource.batch` says."""
         rows, mask = self.rows(texts, length)
         padded = self.vectors[rows].astype(np.float32) * mask[:, :, None]
         return torch.from_numpy(padded), torch.from_numpy(mask)
 
     def rows(self, texts: npt.NDArray[np.int64], length: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Which rows of `vectors` make up a batch, [batch, length], any where padded, and the mask."""
+        """Return which rows of `vectors` make up a batch, int64 [batch, length], any row where padded, and the mask
+        [batch, length]."""
         starts, lengths = self.index.offsets[texts], self.index.lengths[texts]
         positions = np.arange(length or lengths.max())
         mask = positions < lengths[:, None]
@@ -131,7 +139,7 @@ class LatentSet:
 
 
 class LatentsOnDevice:
-    """The same latents, held by a GPU: a batch costs no copy of vectors."""
+    """The latents of a `LatentSet`, held by a GPU: a batch costs no copy of vectors."""
 
     def __init__(self, latents: LatentSet, device: torch.device) -> None:
         self.index = latents.index
@@ -139,7 +147,7 @@ class LatentsOnDevice:
         self.vectors = torch.from_numpy(np.array(latents.vectors)).to(device)
 
     def batch(self, texts: npt.NDArray[np.int64], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """As `LatentSource.batch` says, on the device."""
+        """Return a batch, as `LatentSource.batch` says, on the device."""
         rows, mask = (
             torch.from_numpy(each).to(self.vectors.device, non_blocking=True) for each in self.latents.rows(texts, length)
         )
@@ -147,17 +155,19 @@ class LatentsOnDevice:
 
 
 def nearest_source(latents: LatentSet, device: torch.device) -> LatentSource:
-    """The latents on the device, if it is a GPU with room for them, else where they are."""
+    """Return the latents on the device, if it is a GPU with room for them, and otherwise where they are."""
     if device.type == "cuda" and latents.vectors.nbytes < SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]:
         return LatentsOnDevice(latents, device)
     return latents
 
 
 def index_labels(labels: Mapping[str, Sequence[str | None]]) -> tuple[list[str], dict[str, list[int] | None]]:
-    """The different labels of all splits, sorted, and the place in that list of each text's; a corpus without labels has neither.
+    """Return the different labels of all splits, sorted, and the place of every text's label in that list, by split.
+
+    A corpus without labels has an empty list, and None for every split.
 
     Args:
-        labels: the label of each text, by split.
+        labels: the label of every text, by split.
 
     Raises:
         InputError: some texts have a label and some have none.
@@ -175,17 +185,20 @@ def index_labels(labels: Mapping[str, Sequence[str | None]]) -> tuple[list[str],
 
 
 def draw_training_rows(train_texts: int, count: int, seed: int) -> list[int]:
-    """Which of the `train_texts` training texts each of `count` new texts takes its length and label from.
+    """Return the numbers of `count` random training texts, from which as many new texts take their length and label.
 
-    That of text i depends on (seed, i) only, so both follow the training histogram.
+    The number for text i depends on (seed, i) only. So lengths and labels are distributed as in the training set.
+
+    Args:
+        train_texts: how many training texts there are.
     """
     return [int(torch.randint(train_texts, (), generator=generator("cpu", seed, "length", i))) for i in range(count)]
 
 
 def gaussian_latents(statistics: LatentStatistics, lengths: Sequence[int], seed: int) -> list[Floats]:
-    """The control: what a diffusion that learned nothing would hand to the decoder.
+    """Return the control: what a diffusion that learned nothing would hand to the decoder.
 
-    Normal noise [length, latent_dim] for each length, with the mean and standard deviation of the training latents.
+    It is normal noise [length, latent_dim] for every length, with the mean and standard deviation of the training latents.
     """
     width = statistics.mean.shape[1]
     noise = [torch.randn(length, width, generator=generator("cpu", seed, "control", i)) for i, length in enumerate(lengths)]

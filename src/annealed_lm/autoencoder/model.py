@@ -46,17 +46,18 @@ class LatentSettings:
 
     @property
     def max_length(self) -> int:
-        """Most vectors of a text."""
+        """The most vectors that a text can have."""
         return self.length(self.max_tokens)
 
     def length(self, tokens: int) -> int:
-        """Vectors of a text of so many tokens."""
+        """Return how many vectors a text of so many tokens has."""
         return self.num_latents if self.latent_layout == "compressed" else tokens
 
 
 class Bottleneck(nn.Module):
-    """Encoder states [batch, tokens, d_model] -> latents [batch, vectors, latent_dim] -> memory of the decoder.
+    """The layers between encoder and decoder, which make latents and read them.
 
+    Encoder states [batch, tokens, d_model] become latents [batch, vectors, latent_dim], and these the memory of the decoder.
     Every latent vector has mean 0 and norm sqrt(latent_dim), so that noise of a given level means the same everywhere.
     """
 
@@ -81,7 +82,7 @@ class Bottleneck(nn.Module):
         )
 
     def compress(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents [batch, vectors, latent_dim] and their mask [batch, vectors] (True: real)."""
+        """Return the latents [batch, vectors, latent_dim] of encoder states, and their mask [batch, vectors] (True: real)."""
         if self.compressed:
             queries = self.queries.expand(len(states), -1, -1)
             for block in self.resampler:
@@ -90,24 +91,28 @@ class Bottleneck(nn.Module):
         return normalise_vectors(self.to_latent(states)), mask
 
     def expand(self, latents: Tensor, mask: Tensor) -> Tensor:
-        """Memory of the decoder, [batch, vectors, d_model]."""
+        """Return the memory of the decoder, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
         memory: Tensor = self.from_latent(latents) + self.position[: latents.shape[1]]
         for block in self.reconstruction:
             memory = block(memory, src_key_padding_mask=None if self.compressed else ~mask)
         return memory
 
     def hidden_matrices(self) -> list[nn.Parameter]:
-        """All matrices but the queries and the positions."""
+        """Return all matrices but the queries and the positions."""
         return [p for name, p in self.named_parameters() if p.ndim == 2 and name not in ("queries", "position")]
 
 
 def normalise_vectors(latents: Tensor) -> Tensor:
-    """Each vector with mean 0 and norm sqrt(its width)."""
+    """Shift and scale every vector [..., width] to mean 0 and norm sqrt(width)."""
     return F.layer_norm(latents, latents.shape[-1:])
 
 
 class Autoencoder(nn.Module):
-    """BART, its tokenizer and the bottleneck, through the same code for a small BART and a pretrained one."""
+    """A BART, its tokenizer and the bottleneck; the code is the same for a small BART and a pretrained one.
+
+    Raises:
+        InputError: latent_dim is not the width of frozen states, or max_tokens is more than the BART's positions.
+    """
 
     def __init__(self, bart: BartForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, settings: LatentSettings) -> None:
         super().__init__()
@@ -133,16 +138,16 @@ class Autoencoder(nn.Module):
         return self.bottleneck is not None
 
     def encode(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Token ids and mask [batch, tokens] -> latents [batch, vectors, latent_dim] and mask [batch, vectors]."""
+        """Encode token ids and mask [batch, tokens] as latents [batch, vectors, latent_dim] and mask [batch, vectors]."""
         states = self.bart.model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return (states, mask) if self.bottleneck is None else self.bottleneck.compress(states, mask)
 
     def memory(self, latents: Tensor, mask: Tensor) -> Tensor:
-        """What the decoder reads, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
+        """Return what the decoder reads, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
         return latents if self.bottleneck is None else self.bottleneck.expand(latents, mask)
 
     def logits(self, latents: Tensor, mask: Tensor, decoder_ids: Tensor) -> Tensor:
-        """Scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens]."""
+        """Return the scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens]."""
         output: Tensor = self.bart(
             encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask)),
             attention_mask=mask,
@@ -156,14 +161,14 @@ class Autoencoder(nn.Module):
         self.bart.requires_grad_(False)
 
     def learner(self) -> "Autoencoder | Bottleneck":
-        """The part that is trained: everything, or the bottleneck of a frozen BART."""
+        """Return the part that is trained: everything, or the bottleneck of a frozen BART."""
         if self.bart.lm_head.weight.requires_grad:
             return self
         assert self.bottleneck is not None  # with nothing to train there is no training
         return self.bottleneck
 
     def hidden_matrices(self) -> list[nn.Parameter]:
-        """The matrices of BART's layers and of the bottleneck."""
+        """Return the matrices of BART's layers and of the bottleneck."""
         layers = [*self.bart.model.encoder.layers.parameters(), *self.bart.model.decoder.layers.parameters()]
         return [p for p in layers if p.ndim == 2] + ([] if self.bottleneck is None else self.bottleneck.hidden_matrices())
 
@@ -217,7 +222,10 @@ def require_same_corpus(folder: Path, fingerprint: str) -> None:
 def small_bart(
     tokenizer: PreTrainedTokenizerBase, d_model: int, layers: int, heads: int, max_tokens: int
 ) -> BartForConditionalGeneration:
-    """An untrained BART for the vocabulary of `tokenizer`, without dropout: its decoder's inputs are dropped instead."""
+    """Return an untrained BART for the vocabulary of `tokenizer`.
+
+    It has no dropout: training drops inputs of the decoder instead.
+    """
     config = BartConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=max_tokens + 2,

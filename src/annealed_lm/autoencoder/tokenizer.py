@@ -11,11 +11,11 @@ SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>",
 
 
 def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
-    """Learn a vocabulary from `texts`; the tokenizer writes <s> ... </s> and truncates to `max_tokens`, both included.
+    """Train a tokenizer on `texts`; it writes <s> ... </s> and truncates to `max_tokens`, both included.
 
     Args:
-        kind: "word", the most frequent words, any other becomes <unk>; or "bpe" (Sennrich et al. 2016, arXiv 1508.07909)
-            over bytes, which knows every string.
+        kind: "word", the most frequent words, any other becomes <unk>; or "bpe" (Sennrich et al. 2016, arXiv 1508.07909) over
+            bytes, which knows every string.
         vocab_size: at most so many entries, the special tokens included. BPE needs 260 for the bytes alone.
     """
     specials = list(SPECIAL_TOKENS.values())
@@ -44,7 +44,7 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids of each text, <s> ... </s>, truncated to `max_tokens`."""
+    """Return the token ids of every text, <s> ... </s>, truncated to `max_tokens`."""
     encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=max_tokens, add_special_tokens=True)[
         "input_ids"
     ]
@@ -52,10 +52,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_token
 
 
 def tokenization_counts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, int]:
-    """How many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>."""
-    whole = tokenizer(list(texts), truncation=False, verbose=False)[
-        "input_ids"
-    ]  # not verbose: no warning of what is counted here
+    """Count how many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>."""
+    # Not verbose: the library would warn of what is counted here.
+    whole = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
     return {
         "truncated_texts": sum(len(full) > len(kept) for full, kept in zip(whole, ids, strict=True)),
         "unknown_tokens": sum(row.count(tokenizer.unk_token_id) for row in map(list, ids)),

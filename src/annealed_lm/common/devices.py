@@ -7,15 +7,16 @@ import torch
 from annealed_lm.common.errors import InputError
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""By value of mixed_precision."""
 
 
 def default_device() -> torch.device:
-    """The first GPU, or the CPU where there is none."""
+    """Return the first GPU, or the CPU where there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device, mixed_precision: str) -> torch.autocast:
-    """A context in which matrix products are in `mixed_precision`, a name in `PRECISIONS`; with "no" it changes nothing.
+    """Return a context that computes matrix products in `mixed_precision`, a name in `PRECISIONS`; "no" changes nothing.
 
     Weights are cast when they are first used in the context, so one context should hold all that uses them.
 
@@ -31,12 +32,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of mallopt's settings, as malloc.h numbers them."""
 LARGEST = 2**31 - 1
 MAPPED_FROM = 2**30
-"""Bytes from which on a piece of memory is still asked from the system, and given back to it."""
+"""From so many bytes on, a piece of memory is still taken from the system, and given back to it."""
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep the memory of freed tensors. By default glibc gives large pieces back to the system at once, and the
-    next step's tensors get pages that the system has to clear first.
+    """Let the C library keep the memory of freed tensors.
+
+    By default glibc gives large pieces back to the system at once, and the next step's tensors get pages that the system has to
+    clear first.
 
     Returns:
         whether it does: other C libraries than glibc have no such setting, and there nothing changes.

@@ -20,11 +20,14 @@ DISK_ERRORS = {
 
 
 class InputError(Exception):
-    """What is wrong, where, and what is allowed, in one sentence."""
+    """A mistake that the user can mend: what is wrong, where, and what is allowed, in one sentence."""
 
 
 def disk_error_number(error: BaseException) -> int | None:
-    """The number, one of `DISK_ERRORS`, of what a disk refused; libraries hide it in errors of their own."""
+    """Return the number, one of `DISK_ERRORS`, of what a disk refused, or None if no disk caused `error`.
+
+    Libraries hide this number in errors of their own.
+    """
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
         error = error.__context__  # torch.save: its archive is broken, and this is why
     number = error.errno if isinstance(error, OSError) else None
@@ -37,7 +40,7 @@ def disk_error_number(error: BaseException) -> int | None:
 
 @contextmanager
 def disk_errors_name(target: Path, partial: Path) -> Iterator[None]:
-    """Let what goes wrong with the disk name `target`, which is being written as `partial`.
+    """Make errors of the disk name `target`, which is being written as `partial`.
 
     Raises:
         OSError: one of `DISK_ERRORS`, whichever error the library that wrote made of it.

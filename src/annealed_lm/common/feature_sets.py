@@ -11,13 +11,16 @@ Encode = Callable[[list[str]], Features]
 
 
 def features_of_texts(texts: Sequence[str], encode: Encode) -> Features:
-    """Features [n, d]. A text that comes again is encoded once: rounding may differ from batch to batch."""
+    """Return the features [n, d] of `texts`.
+
+    A text that comes again is encoded once: rounding may differ from batch to batch.
+    """
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     return encode(list(numbers))[[numbers[text] for text in texts]]
 
 
 def features_of_sets(sets: Mapping[str, Sequence[str]], encode: Encode) -> dict[str, Features]:
-    """`features_of_texts` of several sets by name, those that share texts together."""
+    """Return `features_of_texts` of several sets, by name; a text that several of them share is encoded once."""
     features = features_of_texts([text for texts in sets.values() for text in texts], encode)
     ends = np.cumsum([len(texts) for texts in sets.values()])[:-1]
     return dict(zip(sets, np.split(features, ends), strict=True))

@@ -56,17 +56,18 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file with one JSON object a line."""
     with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
         return [json.loads(line) for line in file]
 
 
 def read_texts(path: Path) -> list[str]:
-    """The `text` of each row of a .jsonl file."""
+    """Return the `text` of every row of a .jsonl file."""
     return [row["text"] for row in read_jsonl(path)]
 
 
 def read_labels(path: Path) -> list[str | None]:
-    """The `label` of each row of a .jsonl file; None where a row has none."""
+    """Return the `label` of every row of a .jsonl file; None where a row has none."""
     return [row.get("label") for row in read_jsonl(path)]
 
 
@@ -86,17 +87,19 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of tab-separated values under a header, every value as text."""
     header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file below `folder`, by its path in it."""
+    """Return the sha256 of every file below `folder`, by its path in it."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 

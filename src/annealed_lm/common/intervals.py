@@ -15,10 +15,10 @@ class Interval:
 
 
 def parse_interval(value: object) -> Interval:
-    """A number of steps, such as 200, or a time, such as 90s, 5min or 1h, as an interval.
+    """Return the interval that a number of steps, such as 200, or a time, such as 90s, 5min or 1h, stands for.
 
     Raises:
-        ValueError: it is neither; what is allowed.
+        ValueError: `value` is neither; the message says what is allowed.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return Interval(value, None)

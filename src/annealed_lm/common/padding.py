@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 def pad_ids(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Token ids [batch, length] and mask [batch, length]; without `length`, that of the longest row."""
+    """Pad token ids to `length`, or to the longest row without it.
+
+    Returns:
+        ids int64 [batch, length], and mask bool [batch, length], True: real.
+    """
     length = length or max(map(len, rows))
     ids = torch.tensor([[*row, *[pad_id] * (length - len(row))] for row in rows])
     mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, ValidationError, model_validator
 
 from annealed_lm.annealing.settings import ScheduleSettings
-from annealed_lm.annealing.timesteps import SAMPLERS, make_timestep_sampler
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.common.errors import InputError
 from annealed_lm.config.sections import (
     EncodeLatents,
@@ -40,15 +40,20 @@ Settings = TypeVar("Settings")
 
 
 def settings_from(section: Section, settings: type[Settings], **others: Any) -> Settings:
-    """The dataclass `settings` with its fields taken from the parameters of the same names, and from `others`."""
+    """Return the dataclass `settings` with its fields taken from the parameters of the same names, and from `others`."""
     names = {field.name for field in fields(cast(Any, settings))} - others.keys()
     return settings(**{name: getattr(section, name) for name in names}, **others)
 
 
-class Config(Section):
-    """The whole of params.yaml; each section belongs to the stage of its name."""
+def schedule_settings(section: TrainDiffusion, T_schedule: str, power: float) -> ScheduleSettings:
+    """Return what the distribution over timesteps of a training may depend on."""
+    return settings_from(section, ScheduleSettings, T_schedule=T_schedule, power=power, total_steps=section.num_train_steps)
 
-    T_schedule: Annotated[str, one_of(SAMPLERS)]
+
+class Config(Section):
+    """The whole of params.yaml; a section belongs to the stage of its name."""
+
+    T_schedule: Annotated[str, one_of(DISTRIBUTIONS)]
     power: PositiveFloat
     optimizer: Optimizer
     random_seed: Seed
@@ -66,6 +71,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def sampling_fits_training(self) -> "Config":
+        """Check that sampling takes at most as many steps as there are timesteps."""
         steps, timesteps = self.sample_texts.sampling_timesteps, self.train_diffusion.timesteps
         if steps > timesteps:
             raise contradiction(f"sample_texts.sampling_timesteps = {steps} is more than train_diffusion.timesteps = {timesteps}")
@@ -73,11 +79,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def timesteps_can_be_drawn(self) -> "Config":
+        """Check that laplace leaves timesteps to draw, and that loss_second_moment goes without a loss weight."""
         section = self.train_diffusion
         if self.T_schedule == "laplace":
-            varied = {"T_schedule": "laplace", "power": self.power, "total_steps": section.num_train_steps}
             try:
-                make_timestep_sampler(settings_from(section, ScheduleSettings, **varied))
+                make_distribution(schedule_settings(section, self.T_schedule, self.power))
             except ValueError as error:
                 raise contradiction(
                     f"train_diffusion.laplace_mean = {section.laplace_mean:g} with laplace_scale = {section.laplace_scale:g} "
@@ -92,6 +98,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def loss_of_x_start_is_known(self) -> "Config":
+        """Check that the loss of x_start, which loss_curve follows, can be computed from that of the objective."""
         section = self.train_diffusion
         if self.T_schedule == "loss_curve" and section.objective != "pred_x0" and section.loss_type != "l2":
             raise contradiction(
@@ -102,6 +109,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def labels_are_there(self) -> "Config":
+        """Check that a conditional model has labels, and that guidance has a model trained with and without them."""
         conditional, weight = self.train_diffusion.class_conditional, self.sample_texts.guidance_weight
         if conditional and self.dataset_name not in LABELLED:
             raise contradiction(
@@ -122,6 +130,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def pretrained_has_a_name(self) -> "Config":
+        """Check that a model is named where the autoencoder is to be a pretrained one."""
         fetch = self.fetch_pretrained
         if self.train_autoencoder.initialisation == "pretrained" and fetch.autoencoder_name is None:
             raise contradiction(
@@ -131,10 +140,10 @@ class Config(Section):
 
 
 def parse_config(values: Any, source: str = "params.yaml") -> Config:
-    """Check `values` against the schema.
+    """Check `values` against the schema and return them as a `Config`.
 
     Raises:
-        InputError: naming every key that is unknown, missing, mistyped or out of range, and what is allowed.
+        InputError: keys are unknown, missing, mistyped, out of range or contradictory; it names all of them, and what is allowed.
     """
     try:
         return Config.model_validate(values)

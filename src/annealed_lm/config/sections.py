@@ -1,4 +1,4 @@
-"""The sections of params.yaml, one for each stage that has parameters: types, ranges, and what contradicts itself within one."""
+"""The sections of params.yaml, one a stage that has parameters: types, ranges, and what contradicts itself within a section."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -31,6 +31,8 @@ SMALLEST_BPE = 256 + 4
 
 
 class Section(BaseModel):
+    """A part of params.yaml: an unknown key, a missing one or one of another type is an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -84,6 +86,7 @@ class TrainAutoencoder(Section):
 
     @model_validator(mode="after")
     def sizes_fit(self) -> "TrainAutoencoder":
+        """Check that a vocabulary of BPE has room for all bytes, and that the heads divide the width."""
         require_room_for_bytes(self.tokenizer, self.vocab_size)
         return require_divisible(self, "d_model", "heads")
 
@@ -108,6 +111,7 @@ class TrainLanguageModel(Section):
 
     @model_validator(mode="after")
     def sizes_fit(self) -> "TrainLanguageModel":
+        """Check that a vocabulary of BPE has room for all bytes, the heads divide the width, and the two models differ."""
         require_room_for_bytes(self.tokenizer, self.vocab_size)
         if self.baseline_seed == self.seed:
             raise contradiction(f"baseline_seed = {self.baseline_seed} is the judge's own seed: the baseline would be the judge")
@@ -168,9 +172,8 @@ class TrainDiffusion(Section):
     max_grad_norm: PositiveFloat
     ema_decay: OpenShare
     ema_power: PositiveFloat
-    batching: Literal["bucketed", "shuffled", "padded"]
+    batching: Literal["bucketed", "shuffled"]
     mixed_precision: Literal["no", "bf16", "fp16"]
-    fused: bool
     compile: bool
     num_processes: PositiveInt
     log_every: PositiveInt
@@ -180,10 +183,12 @@ class TrainDiffusion(Section):
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> "TrainDiffusion":
+        """Check that all heads have the same width."""
         return require_divisible(self, "tx_dim", "tx_heads")
 
     @model_validator(mode="after")
     def learning_rate_has_time_to_fall(self) -> "TrainDiffusion":
+        """Check that warm-up and decay fit into the training."""
         steps = self.lr_warmup_steps + self.lr_decay_fraction * self.num_train_steps
         if self.lr_schedule == "warmup_stable_decay" and steps > self.num_train_steps:
             raise contradiction(
@@ -194,6 +199,7 @@ class TrainDiffusion(Section):
 
     @model_validator(mode="after")
     def every_process_has_texts(self) -> "TrainDiffusion":
+        """Check that a batch has a text for every process."""
         if self.num_processes > self.train_batch_size:
             raise contradiction(f"num_processes = {self.num_processes} is more than train_batch_size = {self.train_batch_size}")
         return self
@@ -216,12 +222,22 @@ class SampleTexts(Section):
 
 
 def require_divisible(section: S, width: str, heads: str) -> S:
+    """Return `section` if the value of `heads` divides that of `width`.
+
+    Raises:
+        PydanticCustomError: it does not.
+    """
     if getattr(section, width) % getattr(section, heads):
         raise contradiction(f"{width} = {getattr(section, width)} is not a multiple of {heads} = {getattr(section, heads)}")
     return section
 
 
 def require_room_for_bytes(tokenizer: str, vocab_size: int) -> None:
+    """Check that a vocabulary of BPE has room for all bytes and the special tokens.
+
+    Raises:
+        PydanticCustomError: it has not.
+    """
     if tokenizer == "bpe" and vocab_size < SMALLEST_BPE:
         raise contradiction(
             f"vocab_size = {vocab_size} is too small for tokenizer = bpe, which starts from {SMALLEST_BPE} entries"

@@ -1,4 +1,4 @@
-"""The types of the values in params.yaml: what each may be, and the sentence for what it may not."""
+"""The types of the values in params.yaml: what they may be, and the sentence for what they may not."""
 
 import difflib
 import re
@@ -11,23 +11,25 @@ from annealed_lm.common.intervals import parse_interval
 
 
 def nearest(name: str, known: list[str]) -> str:
+    """Return the known name that is most like `name`, as a question to the user, or nothing if none is."""
     matches = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def contradiction(sentence: str) -> PydanticCustomError:
+    """Return the error for values that do not go together; `sentence` of this module quotes it as it is."""
     return PydanticCustomError("contradiction", "{reason}", {"reason": sentence})
 
 
 def known_keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section of `model` that holds the key at `location`."""
+    """Return the keys of the section of `model` that holds the key at `location`."""
     for name in location[:-1]:
         model = model.model_fields[name].annotation
     return list(model.model_fields)
 
 
 def sentence(error: ErrorDetails, source: str, model: type[BaseModel]) -> str:
-    """One finding of pydantic about `model` as: file: key = value what is allowed."""
+    """Return one finding of pydantic about `model` as a sentence: file: key = value, and what is allowed."""
     key = ".".join(str(part) for part in error["loc"])
     where = f"{source}: {key}" if key else source
     match error["type"]:
@@ -44,7 +46,7 @@ def sentence(error: ErrorDetails, source: str, model: type[BaseModel]) -> str:
 
 
 def one_of(names: dict[str, Any]) -> AfterValidator:
-    """A validator that accepts the names of a registry and suggests the nearest one for any other."""
+    """Return a validator that accepts the names of a registry and suggests the nearest one for any other."""
 
     def check(name: str) -> str:
         if name not in names:
@@ -57,12 +59,22 @@ def one_of(names: dict[str, Any]) -> AfterValidator:
 
 
 def without_repeats(values: list[Any]) -> list[Any]:
+    """Return `values` if no entry comes twice.
+
+    Raises:
+        PydanticCustomError: one does.
+    """
     if len(set(values)) < len(values):
         raise PydanticCustomError("repeats", "should name each entry once")
     return values
 
 
 def steps_or_time(value: Any) -> Any:
+    """Return `value` if it is an interval (`parse_interval`).
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
     try:
         parse_interval(value)
     except ValueError as error:

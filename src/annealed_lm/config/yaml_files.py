@@ -11,14 +11,14 @@ from annealed_lm.common.errors import InputError
 
 
 def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
-    """What a file holds.
+    """Return what a file holds.
 
     Args:
-        hint: what to say beside that a file is not there.
+        hint: stands at the end of the error that the file is absent.
         yaml: a reader that keeps more than the values; None: plain values.
 
     Raises:
-        InputError: it is absent, or not YAML.
+        InputError: the file is absent, or not YAML.
     """
     try:
         return (yaml or YAML(typ="safe", pure=True)).load(path)
@@ -29,10 +29,10 @@ def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
 
 
 def read_mapping(path: Path, hint: str = "; this runs from the project's root", yaml: YAML | None = None) -> Any:
-    """`read_yaml` of a file of keys and values.
+    """Return the keys and values that a file holds, read as by `read_yaml`.
 
     Raises:
-        InputError: also where it holds something else.
+        InputError: the file is absent, not YAML, or holds something else.
     """
     values = read_yaml(path, hint, yaml)
     if not isinstance(values, dict):
@@ -41,7 +41,11 @@ def read_mapping(path: Path, hint: str = "; this runs from the project's root", 
 
 
 def value_at(values: Mapping[str, Any], key: str) -> Any:
-    """The value, or section, at a dotted key."""
+    """Return the value, or section, at a dotted key.
+
+    Raises:
+        KeyError: there is none.
+    """
     found: Any = values
     for name in key.split("."):
         found = found[name]
@@ -49,7 +53,7 @@ def value_at(values: Mapping[str, Any], key: str) -> Any:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by dotted key: those of a section after its name and a dot."""
+    """Return the values by dotted key: those of a section after its name and a dot."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -75,4 +79,5 @@ def merge_preset(values: MutableMapping[str, Any], preset: Mapping[str, Any], se
 
 
 def kind(value: object) -> str:
+    """Return the word for what stands at a key."""
     return "section" if isinstance(value, Mapping) else "value"

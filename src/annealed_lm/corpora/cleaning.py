@@ -21,6 +21,7 @@ SPLITS = ("train", "valid", "test")
 CONTROL_CATEGORIES = {"Cc", "Cf", "Cs"}
 """Control and format characters (zero-width spaces, byte order marks), and halves of surrogate pairs."""
 LATIN_LETTERS_BY_ANOTHER_NAME = "ªºµ"
+"""Letters of the Latin script whose Unicode names do not say so."""
 FINDINGS = ("control_characters", "not_nfc", "empty", "too_long", "other_scripts", "repeated")
 """What cleaning looks for in a row, in this order; see `clean`."""
 
@@ -47,17 +48,22 @@ class Preparation:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """The most texts of every split."""
         return {"train": self.train_texts, "valid": self.valid_texts, "test": self.test_texts}
 
 
 def make_restaurants(folder: Path, preparation: Preparation) -> Splits:
-    """The embedded corpus, as many texts as asked for, labelled by the price range."""
+    """Make the embedded corpus: as many texts as the preparation wants, labelled by the price range.
+
+    Raises:
+        InputError: the grammar has not so many texts.
+    """
     splits = make_corpus(list(preparation.sizes.values()), preparation.seed)
     return {name: [LabelledText(each.text, each.label) for each in split] for name, split in zip(SPLITS, splits, strict=True)}
 
 
 def read_files(dataset_name: str, folder: Path, preparation: Preparation) -> Splits:
-    """The rows of the files in `folder`.
+    """Return the rows of the files in `folder`.
 
     Raises:
         InputError: a file that the split needs is missing, or a file cannot be read.
@@ -82,14 +88,14 @@ CORPORA: dict[str, Callable[[Path, Preparation], Splits]] = {
 
 
 def without_control_characters(text: str) -> str:
-    """Each control character as a space; white space stays as it is."""
+    """Replace every control character by a space; white space stays as it is."""
     if text.isprintable():
         return text
     return "".join(" " if unicodedata.category(c) in CONTROL_CATEGORIES and not c.isspace() else c for c in text)
 
 
 def has_other_script(text: str) -> bool:
-    """Whether a letter is not of the Latin script; modifier letters belong to all scripts."""
+    """Return whether a letter is not of the Latin script; modifier letters belong to all scripts."""
     if text.isascii():
         return False
     letters = {c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lt", "Lo")}
@@ -97,11 +103,14 @@ def has_other_script(text: str) -> bool:
 
 
 def clean(rows: Sequence[LabelledText], preparation: Preparation) -> tuple[list[LabelledText], dict[str, int]]:
-    """Clean the rows of one file: those kept, in order and with their labels, and how many rows each finding concerns.
+    """Clean the rows of one file.
 
-    Control characters become spaces, Unicode is composed (NFC), runs of white space become one space. Then empty rows and rows
-    of more than `max_words` words are dropped; rows with letters of other scripts, and rows whose text equals that of an earlier
-    one that was kept, whatever their labels, are dropped or kept as asked.
+    Control characters become spaces, Unicode is composed (NFC), runs of white space become one space. Then empty rows and rows of
+    more than `max_words` words are dropped. Rows with letters of other scripts, and rows whose text equals that of an earlier one
+    that was kept, whatever their labels, are dropped or kept as the preparation says.
+
+    Returns:
+        The rows that are kept, in order and with their labels; and how many rows every finding concerns, by finding.
     """
     optional = {"other_scripts": preparation.other_scripts, "repeated": preparation.duplicates}
     dropping = ["empty", "too_long"] + [finding for finding, treatment in optional.items() if treatment == "drop"]
@@ -156,14 +165,17 @@ def divide(rows: Splits, preparation: Preparation) -> Splits:
 
 
 def draw(rows: Sequence[LabelledText], size: int, seed: str) -> list[LabelledText]:
-    """At most `size` rows, drawn by the seed, in their order."""
+    """Return at most `size` rows in their order, chosen at random by the seed."""
     if len(rows) <= size:
         return list(rows)
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), size))]
 
 
 def describe(rows: Sequence[LabelledText], train: Sequence[LabelledText]) -> dict[str, float]:
-    """Counts of one split; lengths are in words, `in_train` is the number of its texts that are training texts too."""
+    """Count the texts and words of one split; lengths are in words.
+
+    `in_train` is the number of its texts that are training texts too.
+    """
     texts = [row.text for row in rows]
     words = [text.split() for text in texts]
     lengths = [len(each) for each in words]
@@ -181,19 +193,20 @@ def describe(rows: Sequence[LabelledText], train: Sequence[LabelledText]) -> dic
 
 
 def count_labels(splits: Splits) -> dict[str, dict[str, int]]:
-    """Texts of each label in each split; nothing for a corpus without labels."""
+    """Count the texts of every label in every split; a corpus without labels has no counts."""
     labels = sorted({row.label for rows in splits.values() for row in rows if row.label is not None})
     counts = {name: Counter(row.label for row in rows) for name, rows in splits.items()}
     return {name: {label: counts[name][label] for label in labels} for name in splits} if labels else {}
 
 
 def prepare_corpus(dataset_name: str, folder: Path, preparation: Preparation) -> tuple[Splits, dict[str, Any]]:
-    """Texts of train, valid and test, and their statistics.
+    """Return the texts of train, valid and test, and their statistics.
 
-    `files` counts the rows as read, `splits` the texts as handed out, and `labels`, where there are any, the texts of each.
+    `files` counts the rows as read, `splits` the texts as handed out, and `labels`, where there are any, the texts of every
+    label.
 
     Raises:
-        InputError: a file cannot be read, or a split has no texts.
+        InputError: a file cannot be read, a split has no texts, or too few texts are left for training.
     """
     rows = CORPORA[dataset_name](folder, preparation)
     cleaned, files = {}, {}

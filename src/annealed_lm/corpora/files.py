@@ -1,4 +1,4 @@
-"""The files of each corpus: which are needed, and where published ones come from."""
+"""The files of every corpus: which are needed, and where published ones come from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,8 @@ class CorpusFiles:
     """What a corpus is read from.
 
     Attributes:
-        required: the file names that each kind of split (official, random) needs; official needs those of random at least.
+        required: by kind of split (official, random), the names of the files that it needs; official needs those of random at
+            least.
         releases: the files that can be fetched, by name.
     """
 

@@ -1,4 +1,4 @@
-"""How the texts of each corpus are read out of its files (`files.CORPUS_FILES`)."""
+"""How the texts of every corpus are read out of its files (`files.CORPUS_FILES`)."""
 
 import csv
 import hashlib
@@ -28,11 +28,11 @@ Splits = dict[str, list[LabelledText]]
 """Texts by split: train, and valid and test as far as they have files; the others are held out of train afterwards."""
 
 ROC_VALID_LINES = 1000
-"""So many lines of ROCStories' valid.json are for validation, the rest is the test split."""
+"""The first so many lines of ROCStories' valid.json are for validation, the rest is the test split."""
 
 
 def read_utf8(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
+    """Return the text of a UTF-8 file, with or without a byte order mark.
 
     Raises:
         InputError: naming the first line that is not UTF-8.
@@ -46,7 +46,7 @@ def read_utf8(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file.
+    """Return the lines of a UTF-8 file.
 
     Raises:
         InputError: naming the first line that is not UTF-8.
@@ -61,17 +61,21 @@ def unlabelled(texts: Iterable[str]) -> list[LabelledText]:
 
 
 def read_nothing(folder: Path, split: str) -> Splits:
-    """The embedded corpus has no files."""
+    """Return no texts: the embedded corpus has no files."""
     return {}
 
 
 def read_text(folder: Path, split: str) -> Splits:
-    """One text a line; there is no official split."""
+    """Read one text a line; there is no official split.
+
+    Raises:
+        InputError: naming the first line that is not UTF-8.
+    """
     return {"train": unlabelled(read_lines(folder / "texts.txt"))}
 
 
 def read_json_lines(path: Path) -> list[str]:
-    """Texts of a file that holds one JSON list of one string a line; a blank line is an empty text.
+    """Return the texts of a file that holds one JSON list of one string a line; a blank line is an empty text.
 
     Raises:
         InputError: naming the first line that is anything else.
@@ -94,7 +98,11 @@ def read_json_lines(path: Path) -> list[str]:
 
 
 def read_roc(folder: Path, split: str) -> Splits:
-    """ROCStories (Mostafazadeh et al. 2016, arXiv 1604.01696) as text diffusion repositories lay it out."""
+    """Read ROCStories (Mostafazadeh et al. 2016, arXiv 1604.01696) as text diffusion repositories lay it out.
+
+    Raises:
+        InputError: naming the first line that is not as it should be.
+    """
     train = unlabelled(read_json_lines(folder / "train.json"))
     if split == "random":
         return {"train": train}
@@ -111,7 +119,10 @@ E2E_MEMBERS = {
 
 
 def read_e2e(folder: Path, split: str, members: Mapping[str, tuple[str, str]]) -> Splits:
-    """The reference texts of the E2E NLG release 1.0.0 (Novikova et al. 2017, arXiv 1706.09254, CC BY-SA 4.0).
+    """Read the reference texts of the E2E NLG release 1.0.0 (Novikova et al. 2017, arXiv 1706.09254, CC BY-SA 4.0).
+
+    Args:
+        members: by split, the member of the archive and its md5.
 
     Raises:
         InputError: the archive is damaged, or its members are not the published ones.
@@ -133,13 +144,27 @@ def read_e2e(folder: Path, split: str, members: Mapping[str, tuple[str, str]]) -
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], where: str) -> None:
-    """Raise an InputError unless a row has a column for each name."""
+    """Check that a row has a column for every name.
+
+    Args:
+        where: the file and line of the row, for the error.
+
+    Raises:
+        InputError: it has more or fewer columns.
+    """
     if len(columns) != len(names):
         raise InputError(f"{where} has {len(columns)} columns, not the {len(names)} columns {', '.join(names)}")
 
 
 def label_name(value: str, labels: Mapping[str, str], where: str) -> str:
-    """The label that `value` stands for; an InputError if it stands for none."""
+    """Return the label that `value` stands for.
+
+    Args:
+        where: the file and line of the value, for the error.
+
+    Raises:
+        InputError: it stands for none.
+    """
     if value not in labels:
         allowed = ", ".join(f"{known} ({name})" for known, name in labels.items())
         raise InputError(f"{where} has the label {value[:40]!r}: allowed are {allowed}")
@@ -151,7 +176,7 @@ SST2_LABELS = {"0": "negative", "1": "positive"}
 
 
 def read_sst2_file(path: Path) -> list[LabelledText]:
-    """The rows of a tab-separated file under the header sentence, label.
+    """Read the rows of a tab-separated file under the header sentence, label.
 
     Raises:
         InputError: naming the first line that is not such a row.
@@ -169,9 +194,12 @@ def read_sst2_file(path: Path) -> list[LabelledText]:
 
 
 def read_sst2(folder: Path, split: str) -> Splits:
-    """SST-2 (Socher et al. 2013) in GLUE's layout (Wang et al. 2018, arXiv 1804.07461), tokenised as it comes.
+    """Read SST-2 (Socher et al. 2013) in GLUE's layout (Wang et al. 2018, arXiv 1804.07461), tokenised as it comes.
 
     GLUE keeps the labels of its test.tsv to itself, so the official test split is dev.tsv.
+
+    Raises:
+        InputError: naming the first line that is not as it should be.
     """
     names = ["train"] if split == "random" else list(SST2_FILES)
     return {name: read_sst2_file(folder / SST2_FILES[name]) for name in names}
@@ -190,7 +218,7 @@ def without_escapes(text: str) -> str:
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Where each row of a CSV file begins, for messages, and its columns.
+    """Yield where every row of a CSV file begins, for messages, and its columns.
 
     Raises:
         InputError: naming the line where the first row begins that is not CSV, or that is not UTF-8.
@@ -208,7 +236,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def read_ag_news_file(path: Path) -> list[LabelledText]:
-    """The rows of a CSV file of class index, title and description without a header.
+    """Read the rows of a CSV file of class index, title and description, without a header.
 
     Raises:
         InputError: naming the first line that is not such a row.
@@ -222,7 +250,11 @@ def read_ag_news_file(path: Path) -> list[LabelledText]:
 
 
 def read_ag_news(folder: Path, split: str) -> Splits:
-    """AG News in the layout of Zhang et al. 2015 (arXiv 1509.01626); a text is the description (as in LD4LG)."""
+    """Read AG News in the layout of Zhang et al. 2015 (arXiv 1509.01626); a text is the description (as in LD4LG).
+
+    Raises:
+        InputError: naming the first line that is not as it should be.
+    """
     names = ["train"] if split == "random" else list(AG_NEWS_FILES)
     return {name: read_ag_news_file(folder / AG_NEWS_FILES[name]) for name in names}
 

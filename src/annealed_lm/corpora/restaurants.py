@@ -1,7 +1,7 @@
 """The embedded corpus: restaurant descriptions from a probabilistic grammar, which also decides exactly what belongs to it.
 
-Generator and recogniser are read off the same rules, so the share of grammatical samples is an exact measure of fluency.
-The grammar is not recursive: its language is finite, far larger than any training set drawn from it.
+Generator and recogniser are read off the same rules, so the share of grammatical samples is an exact measure of fluency. The
+grammar is not recursive: its language is finite, far larger than any training set taken from it.
 """
 
 import random
@@ -13,8 +13,8 @@ from functools import cache
 from annealed_lm.common.errors import InputError
 
 Grammar = dict[str, tuple[str, ...]]
-"""Rule -> alternatives, drawn alike; one listed twice is twice as likely. {rule} stands for one of the rule's alternatives,
-{a rule} for one with a or an before it."""
+"""Rule -> alternatives, chosen with equal probability; one listed twice is twice as likely. {rule} stands for one of the rule's
+alternatives, {a rule} for one with a or an before it."""
 
 PATTERNS = (
     "{name} is {a price} {cuisine} {venue} {place}.",
@@ -60,7 +60,7 @@ PRICES: dict[str, Grammar] = {
         "amount": ("a fortune", "too much"),
     },
 }
-"""The price rules by label: every pattern has exactly one of them, so that each text says its label, and only that one."""
+"""The price rules by label: every pattern has exactly one of them, so that a text says its label, and only that one."""
 
 RULES: Grammar = {
     "text": PATTERNS,
@@ -130,19 +130,19 @@ class Restaurant:
 
 
 def alternatives(grammar: Grammar, slot: str) -> tuple[str, ...]:
-    """What may stand in {slot}; {a slot} takes words only, whose spelling decides between a and an."""
+    """Return what may stand in {slot}; {a slot} takes words only, whose spelling decides between a and an."""
     if slot.startswith("a "):
         return tuple(f"{'an' if word[0] in 'AEIOUaeiou' else 'a'} {word}" for word in grammar[slot.removeprefix("a ")])
     return grammar[slot]
 
 
 def derive(grammar: Grammar, template: str, rng: random.Random) -> str:
-    """Fill each slot of `template` at random, and the slots in what fills it."""
+    """Fill every slot of `template` at random, and the slots in what fills it."""
     return SLOT.sub(lambda slot: derive(grammar, rng.choice(alternatives(grammar, slot[1])), rng), template)
 
 
 def to_regex(grammar: Grammar, template: str) -> str:
-    """The regular expression of all that `derive` can make of `template`, and of nothing else."""
+    """Return the regular expression of all that `derive` can make of `template`, and of nothing else."""
     parts = SLOT.split(template)  # literal, slot, literal, slot, ..., literal
     for i, slot in enumerate(parts):
         if i % 2 == 0:
@@ -155,21 +155,22 @@ def to_regex(grammar: Grammar, template: str) -> str:
 
 @cache
 def recogniser(label: str) -> re.Pattern[str]:
+    """Return the regular expression of all texts that state this label."""
     return re.compile(to_regex(GRAMMARS[label], "{text}"))
 
 
 def label_of(text: str) -> str | None:
-    """The price range that `text` states; None if the grammar cannot say `text`."""
+    """Return the price range that `text` states; None if the grammar cannot say `text`."""
     return next((label for label in LABELS if recogniser(label).fullmatch(text)), None)
 
 
 def is_grammatical(text: str) -> bool:
-    """Whether the grammar can say exactly this text."""
+    """Return whether the grammar can say exactly this text."""
     return label_of(text) is not None
 
 
 def make_corpus(sizes: Sequence[int], seed: int) -> list[list[Restaurant]]:
-    """Draw one split of each size; all texts differ, within and across splits; labels are equally likely.
+    """Make splits of these sizes; all texts differ, within and across splits; labels are equally likely.
 
     Raises:
         InputError: the grammar has not so many texts.

@@ -1,8 +1,8 @@
 """The denoising network: a pre-norm transformer over the latent vectors of a text, conditioned on the noise level.
 
-GEGLU feed-forward (Shazeer 2020, arXiv 2002.05202), learned absolute positions and a relative position bias, time-conditioned
-scale and shift in every block, self-conditioning by concatenation, so that it is aligned by position. A class, where the network
-knows classes, is added to the time embedding (Lovelace et al. 2023, LD4LG, arXiv 2212.09462).
+It has a GEGLU feed-forward (Shazeer 2020, arXiv 2002.05202), learned absolute positions and a relative position bias, and a scale
+and shift by the noise level in every block. Self-conditioning is by concatenation, so that it is aligned by position. A class,
+where the network knows classes, is added to the time embedding (Lovelace et al. 2023, LD4LG, arXiv 2212.09462).
 """
 
 import math
@@ -19,9 +19,15 @@ MAX_RELATIVE_DISTANCE = 128
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """Attributes: `latent_dim` width of x_t; `max_length` most positions of a text; `tx_dim`, `tx_depth`, `tx_heads` of the
-    transformer; `scale_shift` whether each block is modulated by the noise level and the class (the input is, in any case);
-    `num_classes` that the network is conditioned on, 0: unconditional."""
+    """The sizes of the network, and what it is conditioned on.
+
+    Attributes:
+        latent_dim: width of x_t.
+        max_length: the most positions of a text.
+        tx_dim, tx_depth, tx_heads: width, blocks and attention heads of the transformer.
+        scale_shift: whether every block is modulated by the noise level and the class; the input is, in any case.
+        num_classes: that the network knows; 0: unconditional.
+    """
 
     latent_dim: int
     max_length: int
@@ -35,15 +41,18 @@ class DenoiserSettings:
 
 
 def sinusoidal_embedding(noise_level: Tensor, width: int) -> Tensor:
-    """[batch] in [0, 1] -> [batch, width], frequencies from 1 to 1000 radians over the range."""
+    """Embed noise levels [batch] in [0, 1] as sines and cosines [batch, width], of 1 to 1000 radians over the range."""
     frequencies = torch.exp(torch.linspace(0, math.log(1000), width // 2, device=noise_level.device))
     angles = noise_level[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def relative_position_buckets(length: int, device: torch.device) -> Tensor:
-    """Bucket of each (query, key) distance, int64 [length, length]: exact when near, logarithmic when far (Raffel et al. 2020,
-    T5, arXiv 1910.10683, section 2.1)."""
+    """Return the bucket of the distance from every query to every key, int64 [length, length].
+
+    Near distances have buckets of their own, far ones share them on a logarithmic scale (Raffel et al. 2020, T5, arXiv
+    1910.10683, section 2.1).
+    """
     half, exact = RELATIVE_POSITION_BUCKETS // 2, RELATIVE_POSITION_BUCKETS // 4
     positions = torch.arange(length, device=device)
     offset = positions[None, :] - positions[:, None]
@@ -53,7 +62,7 @@ def relative_position_buckets(length: int, device: torch.device) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalised before and modulated by the time embedding."""
+    """Attention and feed-forward, both normalised before and modulated by the time embedding."""
 
     def __init__(self, dim: int, heads: int, dropout: float, scale_shift: bool) -> None:
         super().__init__()
@@ -72,7 +81,13 @@ class Block(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, time: Tensor, bias: Tensor) -> Tensor:
-        """x [batch, length, dim], time [batch, dim], bias of the attention [batch or 1, heads, length, length]."""
+        """Return the block's output, [batch, length, dim].
+
+        Args:
+            x: [batch, length, dim].
+            time: embedding of noise level and class, [batch, dim].
+            bias: added to the attention's logits, [batch or 1, heads, length, length].
+        """
         modulation = self.modulation(time)[:, None].chunk(4, dim=-1) if self.modulation is not None else None
         attended = self.attention_norm(x)
         if modulation is not None:
@@ -85,19 +100,20 @@ class Block(nn.Module):
         return x + self.drop(self.feed_forward_out(F.gelu(gate) * value))
 
     def attention(self, x: Tensor, bias: Tensor) -> Tensor:
-        query, key, value = (
-            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each [batch, heads, length, dim / heads]
+        """Let every position attend to all, [batch, length, dim] -> the same shape."""
+        # All three are [batch, heads, length, dim / heads].
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
         mixed: Tensor = self.attention_out(out.transpose(1, 2).flatten(2))
         return mixed
 
     def drop(self, x: Tensor) -> Tensor:
+        """Apply dropout while training."""
         return F.dropout(x, self.dropout, self.training)
 
 
 class DenoisingTransformer(nn.Module):
-    """(x_t, noise level, mask, self_cond, class_id) -> output of the shape of x_t."""
+    """The network: (x_t, noise level, mask, self_cond, class_id) -> output of the shape of x_t."""
 
     def __init__(self, settings: DenoiserSettings) -> None:
         super().__init__()
@@ -128,10 +144,14 @@ class DenoisingTransformer(nn.Module):
         self_cond: Tensor | None = None,
         class_id: Tensor | None = None,
     ) -> Tensor:
-        """x_t and self_cond [batch, length, latent_dim], noise level [batch] in (0, 1], mask [batch, length] (True: real),
-        class_id int64 [batch], in which `num_classes` stands for no class.
+        """Return the network's output, [batch, length, latent_dim].
 
-        Without `self_cond`, a model with self-conditioning reads zeros; without `class_id`, no text has a class.
+        Args:
+            x_t: [batch, length, latent_dim].
+            noise_level: [batch], in (0, 1].
+            mask: [batch, length], True: real.
+            self_cond: [batch, length, latent_dim]; without it, a network with self-conditioning reads zeros.
+            class_id: int64 [batch], in which `num_classes` stands for no class; without it, no text has a class.
 
         Raises:
             ValueError: `class_id` for a network without classes.
@@ -152,7 +172,7 @@ class DenoisingTransformer(nn.Module):
         return output
 
     def compile_blocks(self) -> None:
-        """Compile the blocks with torch.compile: one of them, in fact, for they share their code, at any batch size and length.
+        """Compile the blocks with torch.compile, for any batch size and length; they share their code, so that one is compiled.
 
         A shape that needs another graph than those compiled so far is an error, never a return to uncompiled code.
         """
@@ -161,19 +181,22 @@ class DenoisingTransformer(nn.Module):
             block.compile(fullgraph=True, dynamic=True)
 
     def hidden_matrices(self) -> list[nn.Parameter]:
-        """The matrices of the blocks."""
+        """Return the matrices of the blocks."""
         return [parameter for parameter in self.blocks.parameters() if parameter.ndim == 2]
 
     def attention_bias(self, mask: Tensor) -> Tensor:
-        """Relative position bias, minus infinity where the key is padding, [batch, heads, length, length]."""
+        """Return the relative position bias, minus infinity where the key is padding, [batch, heads, length, length]."""
         buckets = relative_position_buckets(mask.shape[1], mask.device)
         bias: Tensor = self.relative_position(buckets).permute(2, 0, 1)[None]
         return bias.masked_fill(~mask[:, None, None, :], float("-inf"))
 
 
 def forward_flops(denoiser: DenoisingTransformer, lengths: Sequence[int]) -> float:
-    """Of evaluating the network on texts of these lengths without padding: 2 for each weight that multiplies a position or, in
-    the embedding of t, a text; and 4 dim length^2 for the attention of a block."""
+    """Count the operations of evaluating the network on texts of these lengths, without padding.
+
+    They are 2 for every weight that multiplies a position or, in the embedding of t, a text; and 4 dim length^2 for the attention
+    of a block.
+    """
     per_text, per_position = 0, 0
     for name, module in denoiser.named_modules():
         if isinstance(module, nn.Linear):
@@ -185,6 +208,9 @@ def forward_flops(denoiser: DenoisingTransformer, lengths: Sequence[int]) -> flo
 
 
 def training_flops(denoiser: DenoisingTransformer, lengths: Sequence[int], self_condition: float) -> float:
-    """Of training on texts of these lengths: forward, twice that backward, and a forward for the share of the texts that is
-    self-conditioned. What is recomputed or padded, and the encoder, is no work of the model's."""
+    """Count the operations of training on texts of these lengths.
+
+    They are a forward pass, twice that for the backward pass, and a forward pass for the share of the texts that is
+    self-conditioned. Recomputation, padding and the encoder are no work of the model's.
+    """
     return (3 + self_condition) * forward_flops(denoiser, lengths)

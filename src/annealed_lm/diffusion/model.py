@@ -26,19 +26,21 @@ class ProcessSettings:
     loss_type: str
     normalize_latent: bool
 
-    def process(self, device: torch.device | str) -> GaussianDiffusion:
+    def diffusion(self, device: torch.device | str) -> GaussianDiffusion:
+        """Return the process, with its tables on `device`."""
         return GaussianDiffusion(self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device)
 
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """Network and process; `labels` are the names of the network's classes, none if it is unconditional."""
+    """A network and its process; `labels` are the names of the network's classes, none if it is unconditional."""
 
     denoiser: DenoisingTransformer
     process: ProcessSettings
     labels: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
+        """Write the weights and all settings to `folder`."""
         with atomic_path(folder) as partial:
             partial.mkdir()
             save_file({name: weight.contiguous() for name, weight in self.denoiser.state_dict().items()}, partial / WEIGHTS)

@@ -1,6 +1,6 @@
-"""Noise schedules: how much of the signal is left at each timestep, alphas_cumprod of shape [timesteps], float64.
+"""Noise schedules: how much of the signal is left at every timestep, alphas_cumprod of shape [timesteps], float64.
 
-t = 0 is one step of noise. To add a noise schedule, write one function here and name it in `NOISE_SCHEDULES`.
+t = 0 is one step of noise; u = (t + 1) / T. To add a noise schedule, write one function here and name it in `NOISE_SCHEDULES`.
 """
 
 from collections.abc import Callable
@@ -17,30 +17,37 @@ SMALLEST_ALPHA_CUMPROD = 1e-9
 
 
 def linear(timesteps: int, d: float) -> Array:
-    """beta from 1e-4 to 0.02, scaled by 1000 / T (Ho et al. 2020, arXiv 2006.11239, section 4)."""
+    """Return the cumulated product of 1 - beta, with beta from 1e-4 to 0.02, scaled by 1000 / T.
+
+    Source: Ho et al. 2020, arXiv 2006.11239, section 4.
+    """
     scale = 1000 / timesteps
     betas = np.linspace(scale * 1e-4, scale * 0.02, timesteps)
     return np.cumprod(1 - np.minimum(betas, 0.999))
 
 
 def cosine(timesteps: int, d: float) -> Array:
-    """cos^2((u + 0.008) / 1.008 * pi / 2), beta at most 0.999 (Nichol & Dhariwal 2021, arXiv 2102.09672, equation 17)."""
+    """Return cos^2((u + 0.008) / 1.008 * pi / 2) over its value at u = 0, with beta at most 0.999.
+
+    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, equation 17.
+    """
     signal = np.cos((np.arange(timesteps + 1) / timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
     betas = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
     return np.cumprod(1 - betas)
 
 
 def sqrt(timesteps: int, d: float) -> Array:
-    """1 - sqrt(u + 0.0001) (Li et al. 2022, Diffusion-LM, arXiv 2205.14217, appendix A)."""
+    """Return 1 - sqrt(u + 0.0001) (Li et al. 2022, Diffusion-LM, arXiv 2205.14217, appendix A)."""
     u = np.arange(1, timesteps + 1) / timesteps
     alphas_cumprod: Array = np.maximum(1 - np.sqrt(u + 1e-4), SMALLEST_ALPHA_CUMPROD)
     return alphas_cumprod
 
 
 def tan(timesteps: int, d: float) -> Array:
-    """1 / (1 + d^2 tan^2(u pi / 2)) (Shabalin et al. 2025, TEncDM, arXiv 2402.19097, section 4.3)."""
+    """Return 1 / (1 + d^2 tan^2(u pi / 2)) (Shabalin et al. 2025, TEncDM, arXiv 2402.19097, section 4.3)."""
     u = np.arange(1, timesteps + 1) / timesteps
     return np.maximum(1 / (1 + d**2 * np.tan(u * np.pi / 2) ** 2), SMALLEST_ALPHA_CUMPROD)
 
 
 NOISE_SCHEDULES: dict[str, NoiseSchedule] = {"linear": linear, "cosine": cosine, "sqrt": sqrt, "tan": tan}
+"""By value of noise_schedule."""

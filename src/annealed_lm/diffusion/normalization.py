@@ -1,4 +1,4 @@
-"""Normalisation of latents: each dimension brought to mean 0 and standard deviation 1 over the training set."""
+"""Normalisation of latents: every dimension has mean 0 and standard deviation 1 over the training set."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SMALLEST_STD = 1e-6
 
 
 STATISTICS_CHUNK = 256
-"""Texts whose latents are added up at once."""
+"""How many texts' latents are added up at once."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class LatentStatistics:
     """Mean and standard deviation over the whole training set.
 
     Attributes:
-        mean, std: float32 [positions, latent_dim], with positions = num_latents for compressed latents, whose vectors each have
-            a role of their own, and 1 for latents per token.
+        mean, std: float32 [positions, latent_dim], with positions = num_latents for compressed latents, whose vectors all have a
+            role of their own, and 1 for latents per token.
     """
 
     mean: Tensor
@@ -32,9 +32,12 @@ class LatentStatistics:
 
     @classmethod
     def of(cls, rows: Iterable[npt.NDArray[np.float32]], per_position: bool) -> "LatentStatistics":
-        """Statistics of arrays [length, latent_dim], taken one at a time; `per_position` needs arrays of one length.
+        """Return the statistics of arrays [length, latent_dim], taken one at a time.
 
         They are of the values in half precision, as latents are stored.
+
+        Args:
+            per_position: whether every position has its own; the arrays must then have one length.
         """
         count, total, squares = 0, 0.0, 0.0
         remaining = iter(rows)
@@ -49,24 +52,27 @@ class LatentStatistics:
 
     @classmethod
     def identity(cls, latent_dim: int) -> "LatentStatistics":
-        """Statistics that change nothing."""
+        """Return statistics that change nothing."""
         return cls(torch.zeros(1, latent_dim), torch.ones(1, latent_dim))
 
     @classmethod
     def load(cls, folder: Path) -> "LatentStatistics":
+        """Read what `save` wrote."""
         return cls(torch.from_numpy(np.load(folder / "mean.npy")), torch.from_numpy(np.load(folder / "std.npy")))
 
     def save(self, folder: Path) -> None:
+        """Write both to `folder`."""
         np.save(folder / "mean.npy", self.mean.numpy())
         np.save(folder / "std.npy", self.std.numpy())
 
     def to(self, device: torch.device) -> "LatentStatistics":
+        """Return the same statistics on `device`."""
         return LatentStatistics(self.mean.to(device), self.std.to(device))
 
     def normalise(self, latents: Tensor) -> Tensor:
-        """[..., length, latent_dim] -> the same, each dimension of mean 0 and standard deviation 1 over the training set."""
+        """Bring every dimension of latents [..., length, latent_dim] to mean 0 and standard deviation 1 over the training set."""
         return (latents - self.mean.to(latents.device)) / self.std.to(latents.device)
 
     def unnormalise(self, latents: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
+        """Undo `normalise`."""
         return latents * self.std.to(latents.device) + self.mean.to(latents.device)

@@ -1,8 +1,8 @@
-"""The diffusion process: noising, the three objectives and what each says of x_start, the loss. It takes t as an argument
-and the network as an argument; it knows nothing of training steps or annealing.
+"""The diffusion process: noising, the three objectives and what they say of x_start, the loss. It takes t and the network as
+arguments; it knows nothing of training steps or annealing.
 
-Notation of Ho et al. 2020 (arXiv 2006.11239): x_t = sqrt(alphas_cumprod[t]) x_start + sqrt(1 - alphas_cumprod[t]) noise.
-t is int64 [batch], 0 meaning one step of noise; x_* and noise are [batch, length, width]; mask is [batch, length], True: real.
+Notation of Ho et al. 2020 (arXiv 2006.11239): x_t = sqrt(alphas_cumprod[t]) x_start + sqrt(1 - alphas_cumprod[t]) noise. t is
+int64 [batch], 0 meaning one step of noise; x_* and noise are [batch, length, width]; mask is [batch, length], True: real.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,12 @@ Denoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tens
 """(x_t, noise level [batch], mask, self_cond or None, class_id [batch] or None) -> its output, [batch, length, width]."""
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "smooth_l1": F.smooth_l1_loss}
+"""By value of loss_type."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one evaluation of the network says, each [batch, length, width]."""
+    """What one evaluation of the network says, both [batch, length, width]."""
 
     x_start: Tensor
     noise: Tensor
@@ -55,17 +56,17 @@ class GaussianDiffusion:
         self.alphas_cumprod = torch.from_numpy(NOISE_SCHEDULES[noise_schedule](timesteps, tan_d)).to(device)
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """sqrt(alphas_cumprod[t]) and sqrt(1 - alphas_cumprod[t]), float32 [batch, 1, 1]."""
+        """Return sqrt(alphas_cumprod[t]) and sqrt(1 - alphas_cumprod[t]), float32 [batch, 1, 1]."""
         alpha_cumprod = self.alphas_cumprod[t][:, None, None]
         return alpha_cumprod.sqrt().float(), (1 - alpha_cumprod).sqrt().float()
 
     def q_sample(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t given x_start and noise (equation 4)."""
+        """Return x_t, given x_start and noise (equation 4)."""
         signal, noise_scale = self.signal_and_noise(t)
         return signal * x_start + noise_scale * noise
 
     def target(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """What the network should output."""
+        """Return what the network should output, [batch, length, width]."""
         if self.objective == "pred_x0":
             return x_start
         if self.objective == "pred_noise":
@@ -74,7 +75,7 @@ class GaussianDiffusion:
         return signal * noise - noise_scale * x_start
 
     def interpret(self, output: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
-        """The x_start and the noise that the network's output means."""
+        """Return the x_start and the noise that the network's output means."""
         signal, noise_scale = self.signal_and_noise(t)
         if self.objective == "pred_noise":
             return Prediction((x_t - noise_scale * output) / signal, output)
@@ -94,7 +95,7 @@ class GaussianDiffusion:
         return self.interpret(denoiser(x_t, self.noise_level(t), mask, self_cond, class_id).float(), x_t, t)
 
     def noise_level(self, t: Tensor) -> Tensor:
-        """(t + 1) / T in (0, 1], float32 [batch]: what the network is told of t."""
+        """Return (t + 1) / T in (0, 1], float32 [batch]: what the network learns of t."""
         return (t.float() + 1) / self.timesteps
 
     def losses(
@@ -107,13 +108,13 @@ class GaussianDiffusion:
         self_cond_rows: Tensor,
         class_id: Tensor | None,
     ) -> Tensor:
-        """Loss of each text, [batch]: the mean over its real positions and their channels.
+        """Return the loss of every text, [batch]: the mean over its real positions and their channels.
 
         Args:
             self_cond_rows: int64 [rows], which texts are first denoised without gradient and conditioned on the result (Chen et
                 al. 2023, Analog Bits, arXiv 2208.04202, algorithm 1). Numbers and no mask: how many they are is then known
                 without waiting for the device.
-            class_id: what the network is told of each text's class in both evaluations, int64 [batch]; None: nothing.
+            class_id: the class of every text in both evaluations, int64 [batch]; None: no text has a class.
         """
         x_t = self.q_sample(x_start, t, noise)
         self_cond = torch.zeros_like(x_start)

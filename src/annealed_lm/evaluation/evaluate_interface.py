@@ -32,7 +32,7 @@ def text_columns(*names: str) -> datasets.Features:
 
 
 def shuffled_halves(union: Features, seed: int) -> tuple[Features, Features]:
-    """The rows of `union` [2 n, d] in random order, cut into two halves [n, d]: two draws from one distribution."""
+    """Return the rows of `union` [2 n, d] in random order, cut into two halves [n, d]: two draws from one distribution."""
     order = np.random.default_rng(derive_seed("shuffled_union", seed)).permutation(len(union))
     first, second = np.split(union[order], 2)
     return first, second
@@ -167,7 +167,7 @@ Returns:
         }
 
     def text_features(self, texts: Sequence[str]) -> Features:
-        """Features [texts, d]."""
+        """Return features [texts, d]."""
         if isinstance(self.model, LanguageModel):
             return self.model.features(texts, self.batch_size)
         return self.model.features(texts)

@@ -23,7 +23,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 
 def model_folder() -> Path:
-    """The folder of the installed weights.
+    """Return the folder of the installed weights.
 
     Raises:
         InputError: the package is not installed, or its weights are not the published ones.
@@ -67,12 +67,12 @@ class FeatureModel:
         return np.asarray(self.encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
 
     def features(self, texts: Sequence[str]) -> Features:
-        """Vectors [n, d], of norm 1 where the model normalises them, as all-MiniLM-L6-v2 and all-mpnet-base-v2 do.
+        """Return vectors [n, d], of norm 1 where the model normalises them, as all-MiniLM-L6-v2 and all-mpnet-base-v2 do.
 
         A text that comes again has exactly the same features.
         """
         return features_of_texts(texts, self.encode)
 
     def features_of_sets(self, sets: Mapping[str, Sequence[str]]) -> dict[str, Features]:
-        """`features` of several sets by name, those that share texts together."""
+        """Return the `features` of several sets by name; sets that share texts are computed together."""
         return features_of_sets(sets, self.encode)

@@ -23,11 +23,11 @@ class Judges:
     feature_models: Mapping[str, FeatureModel | LanguageModel]
 
     def descriptions(self) -> dict[str, ModelDescription]:
-        """What gives each kind of features."""
+        """Return what gives every kind of features."""
         return {kind: model.description for kind, model in self.feature_models.items()}
 
     def features_of_sets(self, sets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Features]]:
-        """Features [n, d] by set and kind; a text that several sets share is computed once."""
+        """Return features [n, d] by set and kind; a text that several sets share is computed once."""
         by_kind = {kind: model.features_of_sets(sets) for kind, model in self.feature_models.items()}
         return {name: {kind: features[name] for kind, features in by_kind.items()} for name in sets}
 
@@ -54,7 +54,7 @@ def load_judges(kinds: Sequence[str], trained: Path, fetched: Path, device: torc
 
 
 def load_same_judges(settings: EvaluationSettings, trained: Path, fetched: Path, device: torch.device) -> Judges:
-    """`load_judges` for texts to be compared with references that were judged before.
+    """Load the judges of texts that are to be compared with references that were judged before.
 
     Raises:
         InputError: the references were judged by other models.

@@ -41,12 +41,12 @@ def silenced_stderr() -> Iterator[None]:
 
 
 def mauve_buckets(texts: int) -> int:
-    """Clusters for so many texts a side, as the MAUVE package chooses them."""
+    """Return the number of clusters for so many texts a side, as the MAUVE package chooses it."""
     return round(texts / 10)
 
 
 def mauve_score(tested: Features, reference: Features, scaling: float, seeds: int) -> MauveScore:
-    """MAUVE(p = tested, q = reference) over `seeds` k-means clusterings into `mauve_buckets(n)` clusters.
+    """Compute MAUVE(p = tested, q = reference) over `seeds` k-means clusterings into `mauve_buckets(n)` clusters.
 
     Args:
         tested, reference: [n, d] each, one row a text.

@@ -46,7 +46,7 @@ class TokenisedTexts:
         return np.bincount(self.text_of_word, minlength=len(self.texts)).astype(np.int64)
 
     def ngrams(self, n: int) -> tuple[Hashes, Counts]:
-        """The hash of every n-gram occurrence and the number of its text; no n-gram crosses from one text to the next."""
+        """Return the hash of every n-gram occurrence and the number of its text; no n-gram crosses from one text to the next."""
         last = max(len(self.words) - n + 1, 0)
         within = self.text_of_word[:last] == self.text_of_word[len(self.words) - last :]
         hashes = np.zeros(last, dtype=np.uint64)
@@ -56,7 +56,7 @@ class TokenisedTexts:
 
 
 def mixed(values: Hashes) -> Hashes:
-    """A one-to-one scrambling of 64-bit numbers, so that sums of hashes depend on order (splitmix64, Steele et al. 2014)."""
+    """Scramble 64-bit numbers one to one, so that sums of hashes depend on order (splitmix64, Steele et al. 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -71,7 +71,7 @@ def english_tokenizer() -> Callable[[str], Any]:
 
 
 def tokenise(texts: TokenisedTexts | Sequence[str]) -> TokenisedTexts:
-    """The words of `texts`, which may be empty, as may each text. What is tokenised already is given back."""
+    """Return the words of `texts`, which may be empty, as may any text. What is tokenised already is given back."""
     if isinstance(texts, TokenisedTexts):
         return texts
     tokenizer = english_tokenizer()
@@ -83,7 +83,7 @@ def tokenise(texts: TokenisedTexts | Sequence[str]) -> TokenisedTexts:
 
 
 def text_hashes(texts: Sequence[str]) -> Hashes:
-    """A hash of each text, letter for letter [n]."""
+    """Return a hash of every text, letter for letter [n]."""
     digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
@@ -98,7 +98,7 @@ class TrainingNgrams:
 
     @classmethod
     def of(cls, training: "TrainingNgrams | TokenisedTexts | Sequence[str]") -> "TrainingNgrams":
-        """Of the training texts; what was counted already is given back."""
+        """Count the n-grams of the training texts; what was counted already is given back."""
         if isinstance(training, TrainingNgrams):
             return training
         training = tokenise(training)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from tabulate import tabulate
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.feature_sets import Features
@@ -65,7 +66,7 @@ class SetScores:
 
 
 def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, references: References) -> dict[str, list[bool]]:
-    """Whether each text is grammatical, and whether it states the label asked for; nothing without a recogniser."""
+    """Tell of each text whether it is grammatical, and whether it states its label; nothing without a recogniser."""
     recogniser = RECOGNISERS.get(references.settings.dataset_name)
     if recogniser is None:
         return {}
@@ -77,7 +78,7 @@ def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, refere
 
 
 def mauve_row(features: FeaturesByKind, references: References, compared_with: Sequence[str]) -> tuple[Row, Row]:
-    """MAUVE(p = the texts of `features`, q = each reference set) by name, and its deviation over the clusterings."""
+    """Return MAUVE(p = the texts of `features`, q = each reference set) by name, and its deviation over the clusterings."""
     values, deviations = {}, {}
     for kind, tested in features.items():
         for name in compared_with:
@@ -93,7 +94,7 @@ def mauve_row(features: FeaturesByKind, references: References, compared_with: S
 
 
 def likelihood_values(likelihoods: TextLikelihoods) -> Row:
-    """Both perplexities; nothing where no text has a token to be judged by."""
+    """Return both perplexities; nothing where no text has a token to be judged by."""
     perplexities = {"perplexity": likelihoods.perplexity, "perplexity_corpus": likelihoods.perplexity_corpus}
     return {name: value for name, value in perplexities.items() if value is not None}
 
@@ -104,7 +105,7 @@ def replicates(
     references: References,
     seed: int,
 ) -> dict[str, Replicates]:
-    """Bootstrap replicates of the metrics that have intervals, by name."""
+    """Return bootstrap replicates of the metrics that have intervals, by name."""
     count = len(texts.texts)
     weights = resample_weights(count, references.settings.bootstrap_samples, seed)
     judged = likelihoods.tokens > 0
@@ -131,12 +132,12 @@ def score_texts(
     labels: Sequence[str | None] | None = None,
     seed: int = 0,
 ) -> SetScores:
-    """Every metric of `texts`, n of them, as many as a reference set holds.
+    """Compute every metric of `texts`, n of them, as many as a reference set holds.
 
     Args:
         features: of the texts, by kind, [n, d] each.
         compared_with: reference sets for MAUVE, all unless given; a set is not compared with itself.
-        labels: that the texts were asked to have.
+        labels: that the texts were to have.
         seed: of the resampling.
 
     Raises:
@@ -151,7 +152,7 @@ def score_texts(
 def score_alone(
     texts: Sequence[str], references: References, judges: Judges, *, labels: Sequence[str | None] | None = None, seed: int = 0
 ) -> SetScores:
-    """`score_texts` of one set whose features are not at hand."""
+    """Do what `score_texts` does with one set whose features are not at hand."""
     features = judges.features_of_sets({"texts": texts})["texts"]
     return score_texts(texts, features, references, judges.language_model, labels=labels, seed=seed)
 
@@ -164,7 +165,7 @@ def score_words(
     references: References,
     seed: int,
 ) -> SetScores:
-    """What the words of `texts` tell, joined with the MAUVEs (values and deviations) and likelihoods already at hand."""
+    """Score what the words of `texts` tell, and join the MAUVEs (values and deviations) and likelihoods already at hand."""
     flags = recognised(texts, labels, references)
     tokenised = tokenise(texts)
     values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
@@ -188,7 +189,7 @@ def require_comparable(texts: Sequence[str], references: References, language_mo
 
 
 def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow:
-    """One entry for each metric that every set has.
+    """Return one entry for each metric that every set has.
 
     Args:
         sets: of one model and decoding strategy, one a sampling seed.
@@ -221,8 +222,8 @@ def score_by_label(
     references: References,
     likelihoods: TextLikelihoods,
 ) -> dict[str, SetScores]:
-    """Scores of the texts of each label, all of them, and MAUVE of the first `label_texts` of them against as many training texts
-    of that label; no MAUVE where one of the two has fewer."""
+    """Score all texts of each label, with MAUVE of the first `label_texts` of them against as many training texts of that label;
+    no MAUVE where one of the two has fewer."""
     scores = {}
     for label in sorted(set(labels)):
         chosen = [i for i, each in enumerate(labels) if each == label]
@@ -245,7 +246,7 @@ def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, ref
 
 
 def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str, Mapping[str, float]]) -> dict[str, ScoredRow]:
-    """`summarise` for each label, over the sets that have texts of it.
+    """Do what `summarise` does for each label, over the sets that have texts of it.
 
     Args:
         real: by label, values of real training texts.
@@ -255,16 +256,13 @@ def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str,
 
 
 def values_of(row: ScoredRow) -> Row:
-    """The values alone."""
+    """Return the values alone."""
     return {metric: entry["value"] for metric, entry in row.items()}
 
 
 def format_rows(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Sets of texts as columns, metrics as lines, a dash where a set has no such metric."""
-    metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
-    first, width = max(map(len, metrics)), max(8, *map(len, rows)) + 2
-    lines = [" " * first + "".join(f"{name:>{width}}" for name in rows)]
-    for metric in metrics:
-        cells = (f"{row[metric]:.4g}" if metric in row else "-" for row in rows.values())
-        lines.append(f"{metric:<{first}}" + "".join(f"{cell:>{width}}" for cell in cells))
-    return "\n".join(lines)
+    """Return sets of texts as columns, metrics as lines, a dash where a set has no such metric."""
+    metrics = dict.fromkeys(metric for row in rows.values() for metric in row)
+    lines = [[metric, *(f"{row[metric]:.4g}" if metric in row else "-" for row in rows.values())] for metric in metrics]
+    alignment = ["left"] + ["right"] * len(rows)
+    return tabulate(lines, headers=["", *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)

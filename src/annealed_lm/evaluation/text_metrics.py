@@ -17,19 +17,19 @@ Training = TrainingNgrams | TokenisedTexts | Sequence[str]
 
 
 def share(flags: Flags) -> float:
-    """Share of True among `flags`, 0 where there are none."""
+    """Return the share of True among `flags`, 0 where there are none."""
     return float(flags.mean()) if len(flags) else 0.0
 
 
 def repetition(texts: Texts, n: int) -> float:
-    """1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1)."""
+    """Return 1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1)."""
     texts = tokenise(texts)
     ngrams, _ = texts.ngrams(n)
     return 1 - len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0
 
 
 def repetitions(texts: Texts) -> dict[str, float]:
-    """`repetition_n` for n = 2, 3, 4, and `diversity`, the product of 1 - repetition over them."""
+    """Return `repetition_n` for n = 2, 3, 4, and `diversity`, the product of 1 - repetition over them."""
     texts = tokenise(texts)
     values = {n: repetition(texts, n) for n in (2, 3, 4)}
     diversity = math.prod(1 - value for value in values.values())
@@ -37,38 +37,39 @@ def repetitions(texts: Texts) -> dict[str, float]:
 
 
 def memorization(texts: Texts, training: Training) -> float:
-    """Share of 4-gram occurrences that occur in the training texts."""
+    """Return the share of 4-gram occurrences that occur in the training texts."""
     texts, training = tokenise(texts), TrainingNgrams.of(training)
     ngrams, _ = texts.ngrams(4)
     return share(np.isin(ngrams, training.fourgrams))
 
 
 def unique_words(texts: Texts) -> int:
-    """Number of different words, case counting."""
+    """Count the different words, case counting."""
     texts = tokenise(texts)
     return len(np.unique(texts.words))
 
 
 def distinct(texts: Texts) -> float:
-    """Number of different texts over the number of texts."""
+    """Return the number of different texts over the number of texts."""
     texts = tokenise(texts)
     return len(set(texts.texts)) / len(texts.texts) if texts.texts else 0.0
 
 
 def verbatim_train(texts: Texts, training: Training) -> float:
-    """Share of texts that are, letter for letter, training texts."""
+    """Return the share of texts that are, letter for letter, training texts."""
     texts, training = tokenise(texts), TrainingNgrams.of(training)
     return share(np.isin(text_hashes(texts.texts), training.texts))
 
 
 def mean_words(texts: Texts) -> float:
-    """Mean number of words of a text."""
+    """Return the mean number of words of a text."""
     texts = tokenise(texts)
     return len(texts.words) / len(texts.texts) if texts.texts else 0.0
 
 
 def seen_trigrams(texts: Texts, training: Training) -> float:
-    """Share of texts all of whose trigrams occur in training. Texts of fewer than three words have none: they are not seen."""
+    """Return the share of texts all of whose trigrams occur in training. Texts of fewer than three words have none and do
+    not count as seen."""
     texts, training = tokenise(texts), TrainingNgrams.of(training)
     ngrams, text_of_ngram = texts.ngrams(3)
     trigrams = per_text(text_of_ngram, texts)
@@ -77,25 +78,25 @@ def seen_trigrams(texts: Texts, training: Training) -> float:
 
 
 def doubled_word(texts: Texts) -> float:
-    """Share of texts with the same word, or punctuation mark, twice in a row, case aside."""
+    """Return the share of texts with the same word, or punctuation mark, twice in a row, case aside."""
     texts = tokenise(texts)
     doubled = (texts.lowered[1:] == texts.lowered[:-1]) & (texts.text_of_word[1:] == texts.text_of_word[:-1])
     return share(per_text(texts.text_of_word[1:][doubled], texts) > 0)
 
 
 def empty(texts: Texts) -> float:
-    """Share of texts without a word."""
+    """Return the share of texts without a word."""
     texts = tokenise(texts)
     return share(texts.word_counts == 0)
 
 
 def per_text(text_numbers: Counts, texts: TokenisedTexts) -> Counts:
-    """How often each text's number occurs [n]."""
+    """Count how often each text's number occurs, [n]."""
     return np.bincount(text_numbers, minlength=len(texts.texts)).astype(np.int64)
 
 
 def text_metrics(texts: Texts, training: Training) -> dict[str, float]:
-    """Every metric of this module by name."""
+    """Return every metric of this module by name."""
     texts, training = tokenise(texts), TrainingNgrams.of(training)
     return {
         **repetitions(texts),

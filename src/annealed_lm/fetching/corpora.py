@@ -1,4 +1,4 @@
-"""Bring the files of a corpus, from the user's folder or from where they are published, and check them."""
+"""The files of a corpus, brought from the user's folder or from where they are published, and checked."""
 
 import hashlib
 import http.client
@@ -17,7 +17,10 @@ TIMEOUT = 20
 
 
 def download(release: Release, target: Path, place: Path) -> None:
-    """Fetch a published file to `target`; `place` is where a user without network can put it instead.
+    """Fetch a published file to `target`.
+
+    Args:
+        place: where a user without network can put the file instead, for the error.
 
     Raises:
         InputError: it cannot be reached, or it is not the published one.
@@ -35,7 +38,10 @@ def download(release: Release, target: Path, place: Path) -> None:
 def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -> None:
     """Copy the files of a corpus to `target`, from the first raw folder that has them, or else from where they are published.
 
-    Files that only the official split needs come along where they are.
+    Files that only the official split needs come along if that folder has them.
+
+    Raises:
+        InputError: a file is missing, cannot be downloaded, or is not the published one.
     """
     corpus = CORPUS_FILES[dataset_name]
     # DVC watches the first folder only: from another one a file is taken only if its sha256 is known; it cannot change unseen.
@@ -54,13 +60,13 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
         if name not in corpus.releases:
             raise InputError(
                 f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there "
-                f"(for queued experiments and other clones, also: dvc add {place})"
+                f"(for --temp experiments and other clones, also: dvc add {place})"
             )
         download(corpus.releases[name], target / name, place)
 
 
 def fetch_corpus(dataset_name: str, raw_folders: Sequence[Path], target: Path) -> None:
-    """Write the files of a corpus and source.json, their sha256, to the folder `target`.
+    """Write the files of a corpus to the folder `target`, and their sha256 to source.json beside them.
 
     Files are taken from <raw folder>/<dataset_name>/; published ones that are in none are downloaded.
 

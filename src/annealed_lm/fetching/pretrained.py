@@ -1,4 +1,4 @@
-"""Bring pretrained models, from the hub or from local folders, and check that they are whole and what was asked for."""
+"""Pretrained models, brought from the hub or from local folders, and checked: whole, and of the kind that is needed."""
 
 import hashlib
 import re
@@ -66,21 +66,25 @@ class LocalOrigin:
         self.paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
     def bring(self, paths: Sequence[str], target: Path) -> None:
-        """Copy, links resolved."""
+        """Copy these files to `target`; links become files."""
         for path in paths:
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.folder / path, target / path)
 
 
 def git_blob_id(path: Path) -> str:
-    """What git, and so the hub, calls the content of a small file."""
+    """Return the name that git, and so the hub, gives to the content of a small file."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @contextmanager
 def hub_errors(choice: ModelChoice) -> Iterator[None]:
-    """Say in one sentence what went wrong at the hub; a full disk stays what it is."""
+    """Say in one sentence what went wrong at the hub; a full disk stays what it is.
+
+    Raises:
+        InputError: the model, the revision or a file is not there, or the hub cannot be reached.
+    """
     remedy = f"give a local folder as {choice.kind}_name"
     try:
         yield
@@ -101,7 +105,11 @@ def hub_errors(choice: ModelChoice) -> Iterator[None]:
 
 
 class HubOrigin:
-    """A model of the hub at a revision (40 hex digits)."""
+    """A model of the hub at a revision (40 hex digits).
+
+    Raises:
+        InputError: the hub cannot be reached, or does not have it.
+    """
 
     def __init__(self, choice: ModelChoice) -> None:
         if not sys.stderr.isatty():
@@ -114,7 +122,11 @@ class HubOrigin:
         self.paths = list(self.listed)
 
     def bring(self, paths: Sequence[str], target: Path) -> None:
-        """Download, and compare what came with what the hub states of it."""
+        """Download these files to `target`, and compare them with what the hub states of them.
+
+        Raises:
+            InputError: a file cannot be downloaded, or is another than the hub states.
+        """
         with hub_errors(self.choice):
             snapshot_download(self.choice.name, revision=self.choice.revision, local_dir=target, allow_patterns=list(paths))
             for path in paths:
@@ -122,6 +134,7 @@ class HubOrigin:
         shutil.rmtree(target / ".cache", ignore_errors=True)  # time stamps and locks
 
     def require_stated(self, path: Path, file: RepoSibling) -> None:
+        """Check that a file has the digest that the hub states, and raise an InputError if it has not."""
         if not file.lfs and not file.blob_id:
             raise InputError(
                 f"{self.choice}: the hub states no digest of {file.rfilename} that it could be checked against; "
@@ -137,10 +150,10 @@ class HubOrigin:
 
 
 def find_model(choice: ModelChoice, roots: Sequence[Path]) -> Origin:
-    """The local folder of that name, absolute or below one of `roots`, or else the model of that name on the hub.
+    """Return the local folder of that name, absolute or below one of `roots`, or else the model of that name on the hub.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is neither, a name on the hub has no revision, or a local folder has one.
     """
     kind, name, revision = choice
     folders = [root / Path(name).expanduser() for root in roots]
@@ -155,7 +168,11 @@ def find_model(choice: ModelChoice, roots: Sequence[Path]) -> Origin:
 
 
 def read_config(choice: ModelChoice, folder: Path) -> tuple[str, list[str]]:
-    """Type and architectures of a model, as transformers saves them."""
+    """Return the type and the architectures of a model, as transformers saves them.
+
+    Raises:
+        InputError: they are missing.
+    """
     try:
         config = read_json(folder / CONFIG)
         return str(config["model_type"]), list(config.get("architectures") or [])
@@ -164,6 +181,7 @@ def read_config(choice: ModelChoice, folder: Path) -> tuple[str, list[str]]:
 
 
 def autoencoder_folders(choice: ModelChoice, folder: Path) -> list[str]:
+    """Check that a model is a BART; its files lie in its own folder."""
     model_type, _ = read_config(choice, folder)
     if model_type != "bart":
         raise InputError(f"{choice} is a model of type {model_type}: only bart can be used")
@@ -171,11 +189,12 @@ def autoencoder_folders(choice: ModelChoice, folder: Path) -> list[str]:
 
 
 def language_model_folders(choice: ModelChoice, folder: Path) -> list[str]:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # brings torch: only where it is asked
+    """Check that a model is a causal language model; its files lie in its own folder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # brings torch: only where it is needed
 
     model_type, architectures = read_config(choice, folder)
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
-    # Of some types, as bart and bert, there is a causal variant, but what is published is another one.
+    # Some types, such as bart and bert, have a causal variant, but what is published is another one.
     if causal is None or causal not in (architectures or [causal]):
         found = architectures[0] if architectures else f"model of type {model_type}"
         raise InputError(f"{choice} is a {found}: only causal language models, such as gpt2-large, can be used")
@@ -183,6 +202,7 @@ def language_model_folders(choice: ModelChoice, folder: Path) -> list[str]:
 
 
 def feature_model_folders(choice: ModelChoice, folder: Path) -> list[str]:
+    """Check that a model is one of sentence-transformers, and return its folder and those of its modules."""
     try:
         modules = {module["path"]: str(module["type"]) for module in read_json(folder / MODULES)}
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -198,21 +218,21 @@ KINDS = {
     "language_model": language_model_folders,
     "feature_model": feature_model_folders,
 }
-"""By kind: a function that checks the settings in a folder, and tells which folders in it hold the model's files ("": itself).
+"""By kind: a function that checks the settings in a folder, and returns which folders in it hold the model's files ("": itself).
 
-Each raises:
+They all raise:
     InputError: the settings are missing, or those of another kind of model.
 """
 
 
 def weight_files(names: Iterable[str]) -> list[str]:
-    """Of the files of one folder the weights: as safetensors if there are any."""
+    """Return the weights among the files of one folder, as safetensors if there are any."""
     found = [[name for name in names if pattern.fullmatch(name)] for pattern in WEIGHTS]
     return next(filter(None, found), [])
 
 
 def model_files(paths: Iterable[str], folders: Collection[str] = ("",)) -> list[str]:
-    """Of the files of a model those in `folders` that are needed: settings, tokenizer, and weights in one format."""
+    """Return those files of a model in `folders` that are needed: settings, tokenizer, and weights in one format."""
     needed = []
     for folder in dict.fromkeys(map(PurePosixPath, folders)):
         names = sorted(path.name for path in map(PurePosixPath, paths) if path.parent == folder)
@@ -247,13 +267,13 @@ def require_weight_parts(choice: ModelChoice, folder: Path) -> None:
 
 
 def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Sequence[Path], target: Path) -> None:
-    """Write each pretrained model to `target`/<kind> and what they are to `target`/source.json; no name, no model.
+    """Write every model to `target`/<kind>, and what they are to `target`/source.json; a kind without a name has no model.
 
     All or nothing: if one cannot be had, nothing is written.
 
     Args:
-        models: by kind, a key of `KINDS`, its name and revision: a local folder, absolute or below one of `roots`, without a
-            revision; or a name on the hub with one.
+        models: by kind, a key of `KINDS`, the model's name and revision: a local folder, absolute or below one of `roots`,
+            without a revision; or a name on the hub with one.
 
     Raises:
         InputError: a model is not there, cannot be downloaded, is another than the hub states, of another kind, or not whole.

@@ -1,4 +1,4 @@
-"""Latents to texts with the autoencoder's decoder."""
+"""From latents to texts with the autoencoder's decoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,14 @@ STRATEGIES = ("greedy", "beam", "nucleus")
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """Attributes: `num_beams` of beam; `top_p` of nucleus (Holtzman et al. 2020, arXiv 1904.09751); the others of every strategy,
-    in tokens, as transformers defines them; `mixed_precision` that the decoder computes in, a name in `PRECISIONS`."""
+    """The parameters of the stage sample_texts that decide how texts are decoded, under their names in params.yaml.
+
+    Attributes:
+        num_beams: of beam.
+        top_p: of nucleus (Holtzman et al. 2020, arXiv 1904.09751).
+        min_length, no_repeat_ngram_size, repetition_penalty: of every strategy, in tokens, as transformers defines them.
+        mixed_precision: that the decoder computes in, a name in `PRECISIONS`.
+    """
 
     num_beams: int
     top_p: float
@@ -32,8 +38,11 @@ class DecodingSettings:
 
 
 def generation_config(autoencoder: Autoencoder, strategy: str, settings: DecodingSettings) -> GenerationConfig:
-    """What transformers' generate is told. What is left open here it takes from the model's own generation settings, so all that
-    decides how a text is written stands here; only forced first and last tokens are left to a pretrained model."""
+    """Return the settings of transformers' generate for a decoding strategy.
+
+    What is left open here, generate takes from the model's own settings, so all that decides how a text is written stands here;
+    only forced first and last tokens are left to a pretrained model.
+    """
     config = autoencoder.bart.config
     return GenerationConfig(
         do_sample=False,
@@ -61,10 +70,10 @@ def decode_latents(
     seed: int,
     batch_size: int,
 ) -> list[str]:
-    """One text for each array [length, latent_dim]; an empty text stays in its place. Text i depends on latents i and (seed, i).
+    """Decode every array [length, latent_dim] to a text, which depends on it and on (seed, i); an empty text keeps its place.
 
     Args:
-        strategy: a name in `STRATEGIES`; only nucleus draws random numbers.
+        strategy: a name in `STRATEGIES`; only nucleus uses random numbers.
 
     Raises:
         InputError: the autoencoder's device cannot compute in `settings.mixed_precision`.

@@ -1,4 +1,4 @@
-"""A causal language model as judge: perplexity and the features of MAUVE; and samples of its own."""
+"""A causal language model as judge: perplexity and the features of MAUVE; and texts of its own."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ from annealed_lm.generation.nucleus import NucleusChoice, text_uniforms
 JUDGE, BASELINE = "judge", "baseline"
 """Folders of the two language models that are trained here."""
 FEATURES_MAX_TOKENS = 256
-"""Of a text, for its features; the rest is cut, as the thesis does."""
+"""How many tokens of a text its features are computed from; the rest is cut, as the thesis does."""
 FEATURES_BATCH_SIZE = 32
-"""Texts that features are computed of at once, where nothing else is said: it changes no feature beyond rounding."""
+"""How many texts features are computed of at once, unless the caller says otherwise: it changes none beyond rounding."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class TextLikelihoods:
     """What a language model makes of n texts.
 
     Attributes:
-        nll: negative log-likelihood of each text in nats, [n].
-        tokens: number of tokens predicted in each text, [n]; 0 for a text without tokens, whose nll is 0.
+        nll: negative log-likelihood of every text in nats, [n].
+        tokens: number of tokens predicted in every text, [n]; 0 for a text without tokens, whose nll is 0.
     """
 
     nll: npt.NDArray[np.float64]
@@ -50,9 +50,9 @@ class TextLikelihoods:
 
     @property
     def perplexity(self) -> float | None:
-        """Mean over texts of each text's perplexity: short and strange texts weigh as much as long ones.
+        """Mean of the texts' perplexities: short and strange texts weigh as much as long ones.
 
-        A text without tokens has none and is left out; None where no text has any.
+        A text without tokens has no perplexity and is left out; None where no text has one.
         """
         real = self.tokens > 0
         return float(np.exp(self.nll[real] / self.tokens[real]).mean()) if real.any() else None
@@ -113,12 +113,12 @@ class LanguageModel:
 
     @property
     def dimension(self) -> int:
-        """Of the last hidden state."""
+        """Width of the last hidden state, and of the features."""
         return int(self.model.get_output_embeddings().weight.shape[1])
 
     @property
     def start_id(self) -> int:
-        """Also what stands in padding: what is predicted there is never read, so any token would do."""
+        """The token that a text starts with. Padding is filled with it too: what is predicted there is never read."""
         start = self.tokenizer.bos_token_id
         return int(self.tokenizer.eos_token_id if start is None else start)
 
@@ -128,17 +128,21 @@ class LanguageModel:
         return getattr(self.model.config, "max_position_embeddings", None)
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of every text, without start and end."""
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Start and tokens of each text, cut to the model's positions."""
+        """Return the start token and the tokens of every text, cut to the model's positions."""
         return [[self.start_id, *row][: self.positions] for row in self.text_ids(texts)]
 
     def token_losses(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Cross-entropy of each token after the first, [batch, tokens - 1] in nats, 0 where padded.
+        """Return the cross-entropy of every token after the first, [batch, tokens - 1] in nats, 0 where padded.
 
         The model sees no attention mask: padding stands behind the text, where a causal model does not look.
+
+        Args:
+            ids, mask: [batch, tokens].
         """
         logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
@@ -147,7 +151,10 @@ class LanguageModel:
     def batches(
         self, rows: Sequence[Sequence[int]], numbers: Iterable[int], batch_size: int
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Those of `rows` that `numbers` name, rows of like length together: their numbers, token ids and mask."""
+        """Yield batches of the rows that `numbers` name, those of like length together.
+
+        A batch is the numbers of its rows, their token ids int64 [batch, tokens], and the mask [batch, tokens] (True: real).
+        """
         order = sorted(numbers, key=lambda i: len(rows[i]))
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
@@ -156,7 +163,7 @@ class LanguageModel:
 
     @torch.inference_mode()
     def likelihoods(self, texts: Sequence[str], batch_size: int) -> TextLikelihoods:
-        """Score `texts`, each by itself: neither the batch nor its padding changes a score beyond rounding."""
+        """Score every text by itself: neither the batch nor its padding changes a score beyond rounding."""
         rows = self.token_ids(texts)
         tokens = np.array([len(row) - 1 for row in rows], dtype=np.int64)
         nll = np.zeros(len(rows))
@@ -166,6 +173,7 @@ class LanguageModel:
 
     @torch.inference_mode()
     def last_states(self, texts: Sequence[str], batch_size: int, max_tokens: int) -> Features:
+        """Return the last hidden state at the last token of every text, cut to `max_tokens`, float32 [n, d]."""
         start = [self.start_id]
         # As the package mauve-text, which lets the tokenizer decide: GPT-2's puts no start before a text, those trained here do.
         before = start if self.tokenizer("")["input_ids"][:1] == start else []
@@ -178,22 +186,24 @@ class LanguageModel:
         return states
 
     def features(self, texts: Sequence[str], batch_size: int, max_tokens: int = FEATURES_MAX_TOKENS) -> Features:
-        """Features of MAUVE (Pillutla et al. 2021, arXiv 2102.01454) [n, d]: the last hidden state, after the final norm, at the
-        last token of the text cut to `max_tokens` and to the model's positions; an empty text is its start token alone.
+        """Return the features of MAUVE (Pillutla et al. 2021, arXiv 2102.01454), [n, d].
 
-        A text that comes again has exactly the same features.
+        They are the last hidden state, after the final norm, at the last token of the text cut to `max_tokens` and to the model's
+        positions; an empty text is its start token alone. A text that comes again has exactly the same features.
         """
         return features_of_texts(texts, lambda distinct: self.last_states(distinct, batch_size, max_tokens))
 
     def features_of_sets(
         self, sets: Mapping[str, Sequence[str]], batch_size: int = FEATURES_BATCH_SIZE, max_tokens: int = FEATURES_MAX_TOKENS
     ) -> dict[str, Features]:
-        """`features` of several sets by name, those that share texts together."""
+        """Return the `features` of several sets, by name; a text that several of them share is computed once."""
         return features_of_sets(sets, lambda distinct: self.last_states(distinct, batch_size, max_tokens))
 
     @torch.inference_mode()
     def sample(self, count: int, top_p: float, max_tokens: int, seed: int, batch_size: int) -> list[str]:
-        """Texts of the model's own by nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751), from its start token to its end.
+        """Return `count` texts that the model writes itself, from its start token to its end token.
+
+        They are written by nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751).
 
         Args:
             max_tokens: of a text, start and end included; at most the model's positions.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from annealed_lm.common.counter_random import text_keys, uniforms
+from annealed_lm.common.seeds import generator
 
 
 class NucleusChoice(LogitsProcessor):
-    """Leaves each text one token, drawn from its nucleus with a uniform of its own, so that a text's draws do not depend on
+    """Leave each text one token, drawn from its nucleus with a uniform of its own, so that a text's draws do not depend on
     the batch that it stands in.
 
     Args:
@@ -35,5 +35,5 @@ class NucleusChoice(LogitsProcessor):
 
 
 def text_uniforms(indices: Iterable[int], tokens: int, seed: int) -> Tensor:
-    """Uniforms in [0, 1), float32 [batch, tokens]; row of text i depends on (seed, i) only; fewer tokens get its first."""
-    return uniforms(text_keys(indices, "cpu", seed, "token"), tokens)
+    """Draw uniforms in [0, 1), float32 [batch, tokens]; the row of text i depends on (seed, i); fewer tokens get its first."""
+    return torch.stack([torch.rand(tokens, generator=generator("cpu", seed, "token", index)) for index in indices])

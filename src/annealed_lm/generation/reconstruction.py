@@ -20,24 +20,27 @@ PLAIN_GREEDY = DecodingSettings(num_beams=1, top_p=1.0, min_length=0, no_repeat_
 
 
 def noisy(latents: Floats, statistics: LatentStatistics, level: float, random: torch.Generator) -> Floats:
-    """sqrt(1 - level^2) z + level eps on normalised latents z: level 1 leaves nothing of the text."""
+    """Return latents with noise, sqrt(1 - level^2) z + level eps for normalised latents z: level 1 leaves nothing of the text.
+
+    Latents are [length, latent_dim], and not normalised on the way in and out.
+    """
     z = statistics.normalise(torch.from_numpy(latents))
     z = (1 - level**2) ** 0.5 * z + level * torch.randn(z.shape, generator=random)
     return statistics.unnormalise(z).numpy()
 
 
 def share_in_place(expected: Sequence[int], found: Sequence[int]) -> float:
-    """Share of the expected tokens that stand at their place."""
+    """Return the share of the expected tokens that stand in their place."""
     return sum(a == b for a, b in zip(expected, found, strict=False)) / len(expected)
 
 
 def reconstruction_report(autoencoder: Autoencoder, texts: Sequence[str], seed: int) -> dict[str, Any]:
-    """Greedy reconstruction of the first `TEXTS` texts.
+    """Measure how well the first `TEXTS` texts come back by greedy decoding.
 
     Returns:
-        For each noise level, by its name ("noise_0.5"), `exact`, the share of texts given back to the letter (those that the
-        tokenizer cannot represent or truncates count as failures), and `token`, the mean share of tokens in their place; and
-        `pure_noise_texts`, the first texts that the decoder writes from Gaussian latents, its own language model.
+        For every noise level, by its name ("noise_0.5"), `exact`, the share of texts given back to the letter (those that the
+            tokenizer cannot represent or truncates count as failures), and `token`, the mean share of tokens in their place; and
+            `pure_noise_texts`, the first texts that the decoder writes from Gaussian latents, its own language model.
     """
     texts = list(texts[:TEXTS])
     max_tokens = autoencoder.settings.max_tokens

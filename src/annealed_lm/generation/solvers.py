@@ -1,8 +1,9 @@
-"""Drawing latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
+"""Sampling latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
 is conditioned on classes."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from annealed_lm.common.counter_random import normals, split_keys, text_keys
 from annealed_lm.common.devices import autocast
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.seeds import generator
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
@@ -88,35 +89,65 @@ def ddim_sample(
     diffusion: GaussianDiffusion,
     denoiser: Denoiser,
     mask: Tensor,
-    noise_at: Callable[[int], Tensor],
-    sampling_timesteps: int,
-    eta: float,
+    noise: Callable[[], Tensor],
+    steps: Sequence[DDIMStep],
     class_id: Tensor | None,
 ) -> Tensor:
     """x_start [batch, length, width] from noise; each step is conditioned on the x_start of the step before.
 
     Args:
         mask: [batch, length], True: real.
-        noise_at: standard normal noise [batch, length, width] of a number: 0 to start from, k to be added in step k, from 1.
+        noise: standard normal noise [batch, length, width], fresh at each call: to start from, then to be added in each step.
+        steps: of `ddim_steps`.
         class_id: int64 [batch]; None: no text has a class.
     """
-    x_t = noise_at(0)
+    x_t = noise()
     x_start: Tensor | None = None
-    for number, step in enumerate(ddim_steps(diffusion, sampling_timesteps, eta), 1):
+    for step in steps:
         t = torch.full((len(mask),), step.t, device=mask.device)
         prediction = diffusion.predict(denoiser, x_t, t, mask, x_start, class_id)
         x_start = prediction.x_start
         x_t = step.signal * x_start + step.direction * prediction.noise
         if step.sigma > 0:
-            x_t += step.sigma * noise_at(number)
+            x_t += step.sigma * noise()
     return x_t  # which the last step leaves at x_start
 
 
-def per_text_noise(indices: Sequence[int], length: int, width: int, seed: int, device: torch.device) -> Callable[[int], Tensor]:
-    """A source of standard normal noise [batch, length, width] of any number, in which that of a position of text i depends on
-    (seed, i, number) and the position only."""
-    keys = text_keys(indices, device, seed, "sample")
-    return lambda number: normals(split_keys(keys, number), length * width).unflatten(1, (length, width))
+def per_text_noise(
+    indices: Sequence[int], lengths: Sequence[int], width: int, seed: int, device: torch.device
+) -> Callable[[], Tensor]:
+    """Return a source of standard normal noise [batch, longest, width], padded with zeros, other noise at each call; what text i
+    gets at the k-th call depends on (seed, i), its length and k, not on the batch.
+
+    One generator a text, as in edm2 (Karras et al. 2024, arXiv 2312.02696, its StackedRandomGenerator). On a CPU torch reads 32
+    bits of a seed, so that of n texts about n^2 / 2^33 pairs share their noise: not one among thousands.
+    """
+    generators = [generator(device, seed, "sample", index) for index in indices]
+
+    def noise() -> Tensor:
+        rows = torch.zeros(len(generators), max(lengths), width, device=device)
+        for row, length, own in zip(rows, lengths, generators, strict=True):
+            row[:length].normal_(generator=own)
+        return rows
+
+    return noise
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """The parameters of the stage sample_texts that decide how latents are sampled, under their names in params.yaml.
+
+    Attributes:
+        batch_size: texts at once; it changes nothing beyond rounding.
+        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
+        guidance_weight: of `guided`; anything but 1 needs classes.
+    """
+
+    batch_size: int
+    mixed_precision: str
+    sampling_timesteps: int
+    ddim_sampling_eta: float
+    guidance_weight: float
 
 
 def sample_latents(
@@ -124,28 +155,22 @@ def sample_latents(
     denoiser: DenoisingTransformer,
     statistics: LatentStatistics,
     lengths: Sequence[int],
-    *,
-    seed: int,
-    batch_size: int,
-    sampling_timesteps: int,
-    eta: float,
-    device: torch.device,
     class_ids: Sequence[int] | None,
-    guidance_weight: float,
-    mixed_precision: str = "no",
+    settings: SamplingSettings,
+    seed: int,
 ) -> list[npt.NDArray[np.float32]]:
-    """Latents [length, latent_dim] of one text for each length, not normalised; that of text i depends on (seed, i) only, and on
-    its class.
+    """Sample latents [length, latent_dim] of one text for every length, not normalised, on the device of `diffusion`.
+
+    Those of text i depend on (seed, i) only, and on its class.
 
     Args:
-        class_ids: of each text, for a model that knows classes; None: no text has a class.
-        guidance_weight: of `guided`; anything but 1 needs `class_ids`.
-        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
+        class_ids: of the texts, for a model that knows classes; None: no text has a class.
 
     Raises:
         InputError: guidance of a model without classes, or the device cannot compute in this precision.
     """
-    evaluated = guided(denoiser, denoiser.settings.num_classes, guidance_weight)
+    device, batch_size = diffusion.alphas_cumprod.device, settings.batch_size
+    evaluated = guided(denoiser, denoiser.settings.num_classes, settings.guidance_weight)
     width = statistics.mean.shape[1]
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     latents: dict[int, npt.NDArray[np.float32]] = {}
@@ -153,10 +178,11 @@ def sample_latents(
         indices = order[start : start + batch_size]
         batch_lengths = [lengths[i] for i in indices]
         mask = torch.arange(max(batch_lengths), device=device) < torch.tensor(batch_lengths, device=device)[:, None]
-        noise_at = per_text_noise(indices, max(batch_lengths), width, seed, device)
+        noise = per_text_noise(indices, batch_lengths, width, seed, device)
         class_id = None if class_ids is None else torch.tensor([class_ids[i] for i in indices], device=device)
-        with autocast(device, mixed_precision):  # of the network: sums and products of tensors stay float32
-            x_start = ddim_sample(diffusion, evaluated, mask, noise_at, sampling_timesteps, eta, class_id)
+        with autocast(device, settings.mixed_precision):  # of the network: sums and products of tensors stay float32
+            steps = ddim_steps(diffusion, settings.sampling_timesteps, settings.ddim_sampling_eta)
+            x_start = ddim_sample(diffusion, evaluated, mask, noise, steps, class_id)
         for i, row in zip(indices, statistics.unnormalise(x_start).cpu(), strict=True):
             latents[i] = row[: lengths[i]].numpy()
     return [latents[i] for i in range(len(lengths))]

@@ -1,4 +1,4 @@
-"""From a trained diffusion to texts: how many vectors each text gets, which label, its latents, its words."""
+"""From a trained diffusion to texts: how many vectors a text gets, which label, its latents, its words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,16 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import sample_latents
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """The parameters of the stage sample_texts that decide how latents are drawn, under their names in params.yaml."""
-
-    batch_size: int
-    mixed_precision: str
-    sampling_timesteps: int
-    ddim_sampling_eta: float
-    guidance_weight: float
+from annealed_lm.generation.solvers import SamplingSettings, sample_latents
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What is decided of each text before it is sampled.
+    """What is decided of every text before its latents are sampled.
 
     Attributes:
-        lengths: latent vectors of each text.
-        labels: of each text, None if the model is unconditional.
+        lengths: how many latent vectors every text has.
+        labels: the label of every text; None if the model is unconditional.
     """
 
     lengths: list[int]
@@ -52,15 +41,15 @@ class TextSampler:
         self.device = device
 
     def outline(self, count: int, seed: int) -> Outline:
-        """Lengths, and labels of a conditional model, as those of `count` random training texts: in their proportions."""
+        """Return the outline of `count` texts: lengths, and the labels of a conditional model, as in the training set."""
         rows = draw_training_rows(len(self.train), count, seed)
         return self.outline_of(rows)
 
     def outline_of_label(self, label: str, count: int, seed: int) -> Outline:
-        """The same for `count` texts of one label, which the model knows.
+        """Return the outline of `count` texts of one label, which the model knows: lengths as those of its training texts.
 
         Raises:
-            InputError: no training text has it, so that nothing is known of its lengths.
+            InputError: no training text has the label, so that nothing is known of its lengths.
         """
         assert self.train.labels is not None  # a conditional model was trained on labels
         of_label = np.flatnonzero(self.train.labels == self.model.labels.index(label))
@@ -69,7 +58,7 @@ class TextSampler:
         return self.outline_of([int(of_label[row]) for row in draw_training_rows(len(of_label), count, seed)])
 
     def require_labels(self, labels: Sequence[str]) -> None:
-        """Check that the model can be asked for these labels.
+        """Check that the model knows these labels.
 
         Raises:
             InputError: the model is unconditional, or knows other labels.
@@ -84,6 +73,7 @@ class TextSampler:
                 raise InputError(f"the diffusion model does not know the label {label}: its labels are {', '.join(known)}")
 
     def outline_of(self, rows: Sequence[int]) -> Outline:
+        """Return the outline of texts like the training texts of these numbers."""
         lengths = [int(self.train.lengths[row]) for row in rows]
         if not self.model.labels:
             return Outline(lengths, None)
@@ -91,32 +81,35 @@ class TextSampler:
         return Outline(lengths, [self.model.labels[self.train.labels[row]] for row in rows])
 
     def latents(self, outline: Outline, seed: int, settings: SamplingSettings) -> list[Floats]:
-        """Latents [length, latent_dim] of each text, not normalised."""
+        """Sample the latents [length, latent_dim] of every text, not normalised.
+
+        Raises:
+            InputError: guidance of a model without classes, or the device cannot compute in this precision.
+        """
         class_ids = None if outline.labels is None else [self.model.labels.index(label) for label in outline.labels]
         return sample_latents(
-            self.model.process.process(self.device),
+            self.model.process.diffusion(self.device),
             self.model.denoiser.to(self.device),
             self.statistics,
             outline.lengths,
-            seed=seed,
-            batch_size=settings.batch_size,
-            sampling_timesteps=settings.sampling_timesteps,
-            eta=settings.ddim_sampling_eta,
-            device=self.device,
-            class_ids=class_ids,
-            guidance_weight=settings.guidance_weight,
-            mixed_precision=settings.mixed_precision,
+            class_ids,
+            settings,
+            seed,
         )
 
     def texts(
         self, latents: Sequence[Floats], strategy: str, settings: DecodingSettings, seed: int, batch_size: int
     ) -> list[str]:
-        """The text of each latent, by a decoding strategy; an empty text keeps its place."""
+        """Return the text of every latent, written by a decoding strategy; an empty text keeps its place.
+
+        Raises:
+            InputError: the device cannot compute in this precision.
+        """
         return decode_latents(self.autoencoder, latents, strategy, settings, seed, batch_size)
 
 
 def text_rows(texts: Sequence[str], labels: Sequence[str] | None) -> list[dict[str, str]]:
-    """Rows for a file: each text, and the label that it was asked to have."""
+    """Return the rows of a file: every text, with the label that it was to have, if any."""
     if labels is None:
         return [{"text": text} for text in texts]
     return [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]

@@ -19,7 +19,7 @@ INCHES_A_CHARACTER, INCHES_A_LINE = 0.072, 0.145  # of the monospace font at 8 p
 
 
 def training_figure(training: Columns, validation: Columns) -> Figure:
-    """Loss and validation loss, T_now with the mean t, and learning rate against the step.
+    """Draw loss and validation loss, T_now with the mean t, and learning rate against the step.
 
     `training` has the columns step, loss, T_now, mean_t, learning_rate; `validation` has step, loss.
     """
@@ -43,7 +43,7 @@ def training_figure(training: Columns, validation: Columns) -> Figure:
 
 
 def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Metrics of the sampled texts along the training, one panel each, with the level of other sets of texts as lines across.
+    """Draw metrics of the sampled texts along the training, one panel each, the level of other sets of texts as lines across.
 
     Args:
         curves: by metric, columns step and the metric.
@@ -68,7 +68,7 @@ def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[s
 
 
 def frontier_figure(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Figure:
-    """Each metric against the number of network evaluations a text, one line for each decoding strategy and eta."""
+    """Draw each metric against the number of network evaluations a text, one line for each decoding strategy and eta."""
     shown = [metric for metric in metrics if metric in rows[0]]
     figure = Figure(figsize=(9, 2.2 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -90,13 +90,13 @@ def frontier_figure(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -
 
 
 def name_lines(figure: Figure) -> None:
-    """One legend of the lines of all panels, each once: not every line is in every panel."""
+    """Put one legend of the lines of all panels beside them, each once: not every line is in every panel."""
     named = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     figure.legend(list(named.values()), [str(label) for label in named], loc="outside right upper")
 
 
 def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:
-    """One line for each name in `lines`: its column `y` against its column step."""
+    """Draw one line for each name in `lines`: its column `y` against its column step."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, columns in lines.items():
@@ -108,7 +108,7 @@ def lines_figure(lines: Mapping[str, Columns], y: str, title: str) -> Figure:
 
 
 def schedules_figure(schedules: Mapping[str, Columns]) -> Figure:
-    """By T schedule and step, the timesteps that may be drawn, and the mean of their density as a line."""
+    """Draw, by T schedule and step, the timesteps that may be drawn, and the mean of their density as a line."""
     columns = 4
     rows = -(-len(schedules) // columns)
     figure = Figure(figsize=(11, 2.1 * rows + 0.3), layout="constrained")
@@ -125,7 +125,7 @@ def schedules_figure(schedules: Mapping[str, Columns]) -> Figure:
 
 
 def samples_figure(samples: Mapping[str, Sequence[str]]) -> Figure:
-    """Texts to read, under the decoding strategy that wrote them."""
+    """Show texts to read, under the decoding strategy that wrote them."""
     blocks = {strategy: "\n".join(numbered(texts)) for strategy, texts in samples.items()}
     heights = [block.count("\n") + 4 for block in blocks.values()]
     figure = Figure(figsize=(CHARACTERS_A_LINE * INCHES_A_CHARACTER, INCHES_A_LINE * sum(heights)), layout="constrained")
@@ -136,7 +136,7 @@ def samples_figure(samples: Mapping[str, Sequence[str]]) -> Figure:
 
 
 def numbered(texts: Sequence[str]) -> list[str]:
-    """The texts under their numbers, folded; an empty one is shown as such."""
+    """Put the texts under their numbers, folded; an empty one is shown as such."""
     return [
         textwrap.fill(text or "(empty)", CHARACTERS_A_LINE, initial_indent=f"{number:2} ", subsequent_indent="   ")
         for number, text in enumerate(texts, start=1)

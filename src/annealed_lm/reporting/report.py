@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tabulate import tabulate
+
 from annealed_lm.annealing.settings import ScheduleSettings
-from annealed_lm.annealing.timesteps import SAMPLERS, drawn_range, make_timestep_sampler
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS, drawn_range, make_distribution
 from annealed_lm.reporting.tables import Columns, markdown_table, transposed
 
 SHOWN_STEPS = 300
@@ -27,23 +29,23 @@ SHOWN_METRICS = (
 
 
 def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
-    """Of every T schedule that is known before any training: by step, the timesteps T_low, ..., T_now - 1 that may be drawn, and
-    the mean of the density.
+    """Return, for every T schedule that is known before any training, by step: the timesteps T_low, ..., T_now - 1 that may be
+    drawn, and the mean of the density.
 
     Args:
         settings: whose own T_schedule does not matter.
     """
     steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
-    known = [name for name, kind in SAMPLERS.items() if not kind.depends_on_losses]
-    samplers = {name: make_timestep_sampler(replace(settings, T_schedule=name)) for name in known}
+    known = [name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses]
+    distributions = {name: make_distribution(replace(settings, T_schedule=name)) for name in known}
     return {
-        name: transposed([{"step": step} | drawn_range(sampler.density(step)) for step in steps])
-        for name, sampler in samplers.items()
+        name: transposed([{"step": step} | drawn_range(distribution.density(step)) for step in steps])
+        for name, distribution in distributions.items()
     }
 
 
 def cell(entry: Mapping[str, float]) -> str:
-    """A value with its deviation over the sampling seeds, or else its interval over texts, if it has either."""
+    """Write a value with its deviation over the sampling seeds, or else its interval over texts, if it has either."""
     value = f"{entry['value']:.4g}"
     if "std" in entry:
         return f"{value} ± {entry['std']:.2g}"
@@ -51,13 +53,13 @@ def cell(entry: Mapping[str, float]) -> str:
 
 
 def bare_values(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested scores with each entry (a value and what stands beside it) reduced to its value."""
+    """Reduce each entry of nested scores (a value and what stands beside it) to its value."""
     return {name: each["value"] if "value" in each else bare_values(each) for name, each in scores.items()}
 
 
 def evaluation_record(settings: Mapping[str, Any], scores: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is known of the samples of a model: the settings of their scores and of their sampling, the scores by strategy and
-    (where texts were asked to have labels) by label, and those of the reference sets.
+    """Gather all that is known of the samples of a model: the settings of their scores and of their sampling, the scores by
+    strategy and (where texts were to have labels) by label, and those of the reference sets.
 
     Args:
         settings: of the references.
@@ -70,7 +72,7 @@ def evaluation_record(settings: Mapping[str, Any], scores: Mapping[str, Any], ro
 
 
 def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows of one table: what each strategy wrote from generated latents and from its bounds, then the other sets.
+    """Return the rows of one table: what each strategy wrote from generated latents and from its bounds, then the other sets.
 
     Args:
         strategies: row of the generated texts by strategy.
@@ -82,7 +84,7 @@ def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> di
 
 
 def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics: Sequence[str]) -> str:
-    """Scored rows as a Markdown table, each score as `cell` shows it; of `metrics` those that any row has."""
+    """Return scored rows as a Markdown table, each score as `cell` shows it; of `metrics` those that any row has."""
     shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
     return markdown_table(
         [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
@@ -90,10 +92,8 @@ def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics:
 
 
 def summary(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Sets of texts as lines, the metrics to look at first as columns, a dash where a set has no such metric."""
+    """Return sets of texts as lines, the metrics to look at first as columns, a dash where a set has no such metric."""
     shown = [metric for metric in SHOWN_METRICS if any(metric in row for row in rows.values())]
-    width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{metric:>16}" for metric in shown)]
-    for name, row in rows.items():
-        lines.append(f"{name:{width}}" + "".join(f"{row[metric]:16.3f}" if metric in row else f"{'-':>16}" for metric in shown))
-    return "\n".join(lines)
+    lines = [[name, *(f"{row[metric]:.3f}" if metric in row else "-" for metric in shown)] for name, row in rows.items()]
+    alignment = ["left"] + ["right"] * len(shown)
+    return tabulate(lines, headers=["", *shown], tablefmt="plain", disable_numparse=True, colalign=alignment)

@@ -3,40 +3,42 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tabulate import tabulate
+
 Columns = dict[str, list[float]]
 """Values of a table by column name, all of one length."""
 TextRows = Sequence[Mapping[str, str]]
 
 
 def columns(rows: TextRows, names: Sequence[str]) -> Columns:
-    """The named columns of rows that were read from a file."""
+    """Return the named columns of rows that were read from a file."""
     return {name: [float(row[name]) for row in rows] for name in names}
 
 
 def transposed(rows: Sequence[Mapping[str, float]]) -> Columns:
-    """Rows of equal keys as columns."""
+    """Return rows of equal keys as columns."""
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def aligned_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float | str]]:
-    """Rows that all have all the columns of any, in the order in which they first appear; empty where a row has no value."""
+    """Give all rows all the columns of any, in the order in which they first appear; empty where a row has no value."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name, "") for name in names} for row in rows]
 
 
 def curve(rows: TextRows, name: str) -> Columns:
-    """step and the named column, of the rows that have a value there."""
+    """Return step and the named column, of the rows that have a value there."""
     return columns([row for row in rows if row[name] != ""], ("step", name))
 
 
 def by_log_snr(rows: TextRows) -> dict[str, Columns]:
-    """The curve (step, loss) of each bin of log-SNR, from rows of step, log_snr, loss."""
+    """Return the curve (step, loss) of each bin of log-SNR, from rows of step, log_snr, loss."""
     bins = dict.fromkeys(row["log_snr"] for row in rows)
     return {name: columns([row for row in rows if row["log_snr"] == name], ("step", "loss")) for name in bins}
 
 
 def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | float]]:
-    """The columns of all lines under each other, with the name of the line in a column called `name`."""
+    """Put the columns of all lines under each other, with the name of the line in a column called `name`."""
     rows = []
     for label, line in lines.items():
         rows += [{name: label} | dict(zip(line, values, strict=True)) for values in zip(*line.values(), strict=True)]
@@ -44,7 +46,14 @@ def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | 
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of equal keys as a Markdown table, numbers with four significant digits."""
-    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    """Return rows of equal keys as a Markdown table, numbers with four significant digits; a bar in a text ends no cell."""
+    cells = [{bar_escaped(name): bar_escaped(cell(value)) for name, value in row.items()} for row in rows]
+    return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
+
+
+def cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def bar_escaped(text: str) -> str:
+    return text.replace("|", r"\|")

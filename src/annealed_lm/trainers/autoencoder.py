@@ -15,7 +15,7 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import numbered, run_steps
+from annealed_lm.training.loop import LoopSettings, numbered, run_steps
 from annealed_lm.training.optimizers import OptimizerSettings, make_schedulers, muon
 
 LATENT_NOISE_RAMP = 0.25
@@ -39,13 +39,17 @@ class AutoencoderTraining:
 
 
 def add_noise(latents: Tensor, level: Tensor | float) -> Tensor:
-    """sqrt(1 - level^2) latents + level eps: latents of unit variance keep it. Level in [0, 1], a number or [batch, 1, 1]."""
+    """Return sqrt(1 - level^2) latents + level eps: latents of unit variance keep it.
+
+    Args:
+        level: in [0, 1], a number or [batch, 1, 1].
+    """
     level = torch.as_tensor(level)
     return (1 - level**2).sqrt() * latents + level * torch.randn_like(latents)
 
 
 def decoder_inputs(autoencoder: Autoencoder, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """(inputs, labels), each [batch, tokens]: the decoder starts with the token that its BART starts with."""
+    """Return the decoder's inputs and labels, both [batch, tokens]: it starts with the token that its BART starts with."""
     start = autoencoder.bart.config.decoder_start_token_id
     assert start is not None  # every BART has one
     if start == autoencoder.tokenizer.bos_token_id:  # <s> is the start: it need not be written
@@ -54,14 +58,14 @@ def decoder_inputs(autoencoder: Autoencoder, ids: Tensor) -> tuple[Tensor, Tenso
 
 
 def drop_tokens(autoencoder: Autoencoder, inputs: Tensor, share: float) -> Tensor:
-    """`share` of the inputs replaced by <unk>, never the first, which only says where to begin."""
+    """Replace `share` of the inputs by <unk>, but never the first one, which only says where to begin."""
     dropped = torch.rand(inputs.shape, device=inputs.device) < share
     dropped[:, 0] = False
     return inputs.masked_fill(dropped, autoencoder.tokenizer.unk_token_id)
 
 
 def reconstruction_loss(autoencoder: Autoencoder, ids: Tensor, mask: Tensor, token_dropout: float, latent_noise: float) -> Tensor:
-    """Cross-entropy of the texts' tokens given their noisy latents, a mean over real tokens."""
+    """Return the cross-entropy of the texts' tokens given their noisy latents, a mean over real tokens."""
     latents, latent_mask = autoencoder.encode(ids, mask)
     levels = latent_noise * torch.rand(len(ids), 1, 1, device=ids.device)
     inputs, labels = decoder_inputs(autoencoder, ids)
@@ -77,10 +81,14 @@ def train_autoencoder(
     store: CheckpointStore,
     device: torch.device,
 ) -> None:
-    """Train in place whatever of the autoencoder is not frozen, on texts given as token ids."""
+    """Train in place whatever of the autoencoder is not frozen, on texts given as token ids.
+
+    Raises:
+        InputError: the training diverges or is stopped (`run_steps`).
+    """
     learner = autoencoder.to(device).eval().learner()
     learner.train()  # a frozen BART keeps its own dropout off
-    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay, fused=True))
+    optimizers = muon(learner, OptimizerSettings(training.learning_rate, (0.9, 0.98), training.weight_decay))
     schedulers = make_schedulers(optimizers, "cosine", training.lr_warmup_steps, training.num_train_steps)
     order = BatchOrder([len(row) for row in token_ids], training.batch_size, training.seed)
 
@@ -98,14 +106,7 @@ def train_autoencoder(
             scheduler.step()
         return {"loss": loss.detach(), "learning_rate": schedulers[-1].get_last_lr()[0]} if step % SHOW_EVERY == 0 else None
 
-    run_steps(
-        training.num_train_steps,
-        train_step,
-        seed=training.seed,
-        state={"learner": learner} | numbered("optimizer", optimizers) | numbered("scheduler", schedulers),
-        records={},
-        store=store,
-        checkpoint_every=CHECKPOINT_EVERY,
-        description="autoencoder",
-    )
+    settings = LoopSettings(training.num_train_steps, training.seed, CHECKPOINT_EVERY, "autoencoder")
+    state = {"learner": learner} | numbered("optimizer", optimizers) | numbered("scheduler", schedulers)
+    run_steps(settings, train_step, state, {}, store)
     autoencoder.eval()

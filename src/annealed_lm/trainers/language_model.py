@@ -1,4 +1,4 @@
-"""Training a small GPT-2 on the training texts: the judge of perplexity where no large pretrained one is at hand."""
+"""Training a small GPT-2 on the training texts: a baseline, and the judge of perplexity where no large one is at hand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from annealed_lm.common.seeds import derive_seed
 from annealed_lm.generation.language_model import LanguageModel
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import run_steps
+from annealed_lm.training.loop import LoopSettings, run_steps
 
 WARMUP_SHARE = 0.1
 """Share of training over which the learning rate rises."""
@@ -32,7 +32,10 @@ class LanguageModelTraining:
 def small_gpt2(
     tokenizer: PreTrainedTokenizerBase, d_model: int, layers: int, heads: int, max_tokens: int, seed: int
 ) -> LanguageModel:
-    """An untrained GPT-2 (Radford et al. 2019) without dropout, for the vocabulary of `tokenizer` and `max_tokens` positions."""
+    """Return an untrained GPT-2 (Radford et al. 2019) without dropout.
+
+    It is made for the vocabulary of `tokenizer` and has `max_tokens` positions; its weights are drawn by `seed`.
+    """
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=max_tokens,
@@ -56,7 +59,11 @@ def train_language_model(
     store: CheckpointStore,
     device: torch.device,
 ) -> None:
-    """Train in place on `texts` and their ends; the loss is a mean over the real tokens of a batch."""
+    """Train in place on `texts` and their ends; the loss is a mean over the real tokens of a batch.
+
+    Raises:
+        InputError: the training diverges or is stopped (`run_steps`).
+    """
     model: nn.Module = language_model.model
     model.to(device).train()
     # The end is not scored, but must be learned: it is where a sampled text stops.
@@ -78,14 +85,6 @@ def train_language_model(
         scheduler.step()
         return {"loss": loss.detach(), "lr": scheduler.get_last_lr()[0]} if step % 20 == 0 else None
 
-    run_steps(
-        training.num_train_steps,
-        train_step,
-        seed=training.seed,
-        state={"model": model, "optimizer": optimizer, "scheduler": scheduler},
-        records={},
-        store=store,
-        checkpoint_every=CHECKPOINT_EVERY,
-        description="language model",
-    )
+    settings = LoopSettings(training.num_train_steps, training.seed, CHECKPOINT_EVERY, "language model")
+    run_steps(settings, train_step, {"model": model, "optimizer": optimizer, "scheduler": scheduler}, {}, store)
     model.eval()

@@ -13,15 +13,16 @@ from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
 
 VALIDATION_TEXTS = 512
+"""The most texts that are used."""
 VALIDATION_BATCH = 128
-"""Texts at once, those of like length together."""
+"""How many of them are evaluated at once, those of like length together."""
 LOG_SNR_EDGES = (-6, -4, -2, 0, 2, 4, 6)
 """The loss is reported by log-SNR, between these: a log-SNR means the same under every noise schedule."""
 LOG_SNR_BINS = ("below -6", *(f"{low} to {high}" for low, high in pairwise(LOG_SNR_EDGES)), "above 6")
 
 
 class ValidationBatch(NamedTuple):
-    """Numbers of the texts, int64 [batch], and what the diffusion's losses are told of them."""
+    """The numbers of some texts, int64 [batch], and the arguments of the diffusion's losses for them."""
 
     rows: Tensor
     x_start: Tensor
@@ -39,7 +40,7 @@ class FixedValidation:
     Args:
         latents: of the validation texts; the first `VALIDATION_TEXTS` are used.
         self_condition: whether the network is conditioned on a first prediction, as it is when it samples.
-        conditional: whether it is told the labels, all of them.
+        conditional: whether the network is given the labels, none of them withheld.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class FixedValidation:
     ) -> None:
         count = min(VALIDATION_TEXTS, len(latents))
         texts = np.argsort(latents.index.lengths[:count], kind="stable")
-        order = torch.randperm(count, generator=generator("cpu", "validation", "order"))  # the order of the texts must not tell t
+        # At random: t must not follow the order of the texts, which is by length.
+        order = torch.randperm(count, generator=generator("cpu", "validation", "order"))
         self.diffusion = diffusion
         self.t = ((order + 0.5) / count * diffusion.timesteps).long().to(device)
         self.self_condition = self_condition
@@ -73,7 +75,7 @@ class FixedValidation:
 
     @torch.no_grad()
     def losses(self, denoiser: Denoiser) -> Tensor:
-        """Loss of each text at its own t, [texts]."""
+        """Return the loss of every text at its own t, [texts]."""
         losses = torch.empty(len(self.t), device=self.t.device)
         for rows, x_start, mask, noise, class_id in self.batches:
             conditioned = torch.arange(len(rows) if self.self_condition else 0, device=rows.device)
@@ -81,7 +83,7 @@ class FixedValidation:
         return losses
 
     def by_log_snr(self, losses: Tensor) -> list[dict[str, Any]]:
-        """Mean loss of each bin of log-SNR that holds a text, from noise to signal: rows of log_snr, loss."""
+        """Average `losses` in every bin of log-SNR that holds a text, from noise to signal, as rows of log_snr, loss."""
         alphas_cumprod = self.diffusion.alphas_cumprod[self.t]
         log_snr = alphas_cumprod.log() - (-alphas_cumprod).log1p()
         bins = torch.bucketize(log_snr, torch.tensor(LOG_SNR_EDGES, device=log_snr.device, dtype=log_snr.dtype), right=True)

@@ -10,21 +10,21 @@ from annealed_lm.common.seeds import derive_seed
 
 Indices = npt.NDArray[np.int64]
 WINDOW_BATCHES = 50
-"""Batches are cut from a window of so many, sorted by length: little padding, yet each epoch is shuffled anew."""
+"""So many batches are cut from a window of rows sorted by length: little padding, and yet every epoch is shuffled anew."""
 
 
 class BatchOrder:
     """Epochs of shuffled batches.
 
-    Bucketed, texts of like length stand together within a window of `WINDOW_BATCHES` batches. Each text is still drawn once an
-    epoch; what changes is its company: the texts of a batch are of one length, so the lengths of successive batches
-    vary more than chance would have it.
-
-    Each epoch visits every row once, but for the last `len(lengths) % batch_size` of its permutation. With fewer rows than
+    An epoch visits every row once, but for the last `len(lengths) % batch_size` of its permutation. With fewer rows than
     `batch_size`, rows repeat within a batch.
 
+    Bucketed, texts of like length stand together within a window of `WINDOW_BATCHES` batches. A text still comes once an epoch;
+    what changes is its company: the texts of a batch are of one length, so the lengths of successive batches vary more than
+    chance would have it.
+
     Args:
-        lengths: tokens of each row.
+        lengths: tokens of every row.
         batch_size: rows of a batch.
         seed: of the permutations.
         bucketed: False for batches of any texts.
@@ -39,7 +39,7 @@ class BatchOrder:
         self.epoch_batches = lru_cache(maxsize=2)(self._epoch_batches)
 
     def batch(self, step: int) -> Indices:
-        """Row numbers [batch_size] of the batch of `step` (0-based)."""
+        """Return the row numbers of the batch of `step` (0-based), int64 [batch_size]."""
         epoch, position = divmod(step, self.batches_per_epoch)
         rows: Indices = self.epoch_batches(epoch)[position]
         return rows

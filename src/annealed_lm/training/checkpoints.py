@@ -1,27 +1,24 @@
 """Checkpoints of an interrupted training, in a folder that only the same training can find.
 
-The folder's name is a hash of everything that decides the result (parameters, inputs, code), so a run can never pick up
-another's state, and it stands outside the outputs, so nothing that manages outputs can lose it.
+The folder's name is a hash of what decides the result (`descriptions.Ingredients`), so a run can never pick up another's state,
+and it stands outside the outputs, so nothing that manages outputs can lose it.
 """
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.common.files import atomic_path, file_sha256, read_json, write_json
+from annealed_lm.common.files import atomic_path
+from annealed_lm.training.descriptions import DESCRIPTION, TrainingDescription
 
 CHECKPOINT = "checkpoint.pt"
-DESCRIPTION = "description.json"
 LOCK = "lock"
 FORMAT = 1
 """Of the file; another number, another layout."""
@@ -38,47 +35,9 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
-def training_key(values: Mapping[str, Any], inputs: list[Path], code: list[Path]) -> str:
-    """The name of a training: a hash of its parameters, of the files that it reads and of its code (files or folders)."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
-    for path in [*inputs, *code]:
-        files = sorted(path.rglob("*.py" if path in code else "*")) if path.is_dir() else [path]
-        for file in files:
-            if file.is_file():
-                digest.update(f"{file.relative_to(path) if path.is_dir() else file.name} {file_sha256(file)}".encode())
-    return digest.hexdigest()[:32]
-
-
-def code_key(folder: Path) -> str:
-    """A hash of all code in `folder`."""
-    return training_key({}, inputs=[], code=[folder])
-
-
 def resume_folder(folder: Path) -> Path:
-    """`folder` in the project's own checkout, also when DVC runs an experiment in a copy of it that it will delete."""
+    """Return `folder` in the project's own checkout, also when DVC runs an experiment in a copy of it that it will delete."""
     return Path(os.environ.get("DVC_ROOT", ".")) / folder
-
-
-@dataclass(frozen=True)
-class TrainingDescription:
-    """What a training is, for a person who looks at its folder.
-
-    Attributes:
-        stage: its name in dvc.yaml.
-        trains: what it makes, in a few words.
-        steps: how many it has.
-        code: the `code_key` of what it runs.
-    """
-
-    stage: str
-    trains: str
-    steps: int
-    code: str
-
-    @classmethod
-    def of(cls, stage: Path, trains: str, steps: int) -> "TrainingDescription":
-        """Of a stage given as its script, all code being in the script's folder."""
-        return cls(stage.stem, trains, steps, code_key(stage.parent))
 
 
 class CheckpointStore:
@@ -122,20 +81,35 @@ class CheckpointStore:
     def held(self) -> Iterator[None]:
         """Hold the folder for this process, free of what a killed process was writing there.
 
+        Where that starts at 0 beside others of its stage that did not, one line says how the nearest of them differs.
+
         Raises:
             InputError: another process trains the same thing at this moment.
         """
         with self.locked():
             for partial in [*self.folder.rglob(".*.partial")]:
                 shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
-            if self.new_description is not None and not (self.folder / DESCRIPTION).exists():
-                write_json(self.folder / DESCRIPTION, asdict(self.new_description))
+            if self.new_description is not None:
+                if not (self.folder / DESCRIPTION).exists():
+                    self.new_description.write(self.folder)
+                if self.steps_done() == 0 and (told := self.nearest(self.new_description)) is not None:
+                    print(told, flush=True)
             yield
 
     def description(self) -> TrainingDescription | None:
-        """What the folder says of itself, None if it says nothing."""
-        path = self.folder / DESCRIPTION
-        return TrainingDescription(**read_json(path)) if path.exists() else None
+        """Return what the folder says of itself, None if it says nothing."""
+        return TrainingDescription.read(self.folder)
+
+    def nearest(self, description: TrainingDescription) -> str | None:
+        """Return a sentence on the training beside this one that differs least from it, of those of its stage that have begun."""
+        read = ((path.parent, TrainingDescription.read(path.parent)) for path in self.folder.parent.glob(f"*/{DESCRIPTION}"))
+        of_stage = [(folder, found) for folder, found in read if found is not None and found.stage == description.stage]
+        for folder, found in sorted(of_stage, key=lambda each: (description.distance(each[1]), each[0])):
+            store = CheckpointStore(folder)
+            if description.distance(found) > 0 and store.steps_done() != 0:  # 0: this one, or another model of the same run
+                what = f"{folder} ({found.trains}; {store.progress()} steps)"
+                return f"{description.stage} starts at step 0: {what} {description.difference(found)}"
+        return None
 
     def save(self, step: int, state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> None:
         """Write the state after `step` steps and what was recorded so far.
@@ -179,14 +153,22 @@ class CheckpointStore:
         return int(saved["step"])
 
     def steps_done(self) -> int | None:
-        """Of the checkpoint, 0 without one, None if it cannot be read; weights are not read."""
+        """Return those of the checkpoint, None if it cannot be read; without one, those of which a result is kept, as
+        evaluate_training does. Weights are not read."""
+        if not self.path.exists():
+            return sum(path.name != DESCRIPTION for path in self.folder.glob("*.json"))
         try:
-            return int(self.read(mmap=True)["step"]) if self.path.exists() else 0
+            return int(self.read(mmap=True)["step"])
         except InputError:
             return None
 
+    def progress(self) -> str:
+        """Return the steps done of how many."""
+        done, description = self.steps_done(), self.description()
+        return f"{'unreadable' if done is None else done} of {'?' if description is None else description.steps}"
+
     def read(self, mmap: bool = False) -> dict[str, Any]:
-        """What is in the file; with `mmap`, tensors stay there until they are used."""
+        """Return what is in the file; with `mmap`, tensors stay there until they are used."""
         try:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mmap)
             found = saved.get("format")
@@ -211,7 +193,7 @@ class CheckpointStore:
 
 
 def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> str | None:
-    """What speaks against `saved` being a state of these parts; None if nothing does."""
+    """Return what speaks against `saved` being a state of these parts; None if nothing does."""
     for owner, ours, theirs in pairs(saved, state, records):
         for verb, names in (("lacks", ours.keys() - theirs.keys()), ("has the unknown", theirs.keys() - ours.keys())):
             if names:
@@ -225,7 +207,7 @@ def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Map
 def pairs(
     saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(name, what it should look like, what it looks like), each of which lets the next one be looked at."""
+    """Yield (name, what it should look like, what it looks like); one that fits lets the next be looked at."""
     yield "the file", dict.fromkeys(LAYOUT), saved
     yield "the file", state, saved["state"]
     yield "the file", dict.fromkeys(records), dict.fromkeys(saved["records"])
@@ -234,7 +216,7 @@ def pairs(
 
 
 def outline(value: Any) -> list[int] | None:
-    """What no training step changes: the shape of a tensor, how many parameters each group of an optimizer has."""
+    """Return what no training step changes: the shape of a tensor, how many parameters each group of an optimizer has."""
     if isinstance(value, torch.Tensor):
         return list(value.shape)
     if isinstance(value, list):

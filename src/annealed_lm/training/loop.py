@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
@@ -29,17 +30,17 @@ Step = Callable[[int], Values | None]
 """step (0-based) -> the values to show and record, or None where nothing is due; they include the loss."""
 
 AGREE_EVERY = 10
-"""Steps between two questions to all processes, which cost each of them a wait."""
+"""Steps between two agreements of all processes, which make them wait for each other."""
 
 
 def numbered(name: str, items: Sequence[Stateful]) -> dict[str, Stateful]:
-    """Items of one kind under the names that a checkpoint knows them by."""
+    """Return items of one kind under the names that a checkpoint knows them by: `name`_0, `name`_1, ..."""
     return {f"{name}_{i}": item for i, item in enumerate(items)}
 
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGTERM or SIGINT sets, so that the loop can save before it ends."""
+    """Yield an event that SIGTERM or SIGINT sets, so that the loop can save before it ends."""
     stop = threading.Event()
 
     def handler(signal_number: int, frame: FrameType | None) -> None:
@@ -57,7 +58,7 @@ def stop_requests() -> Iterator[threading.Event]:
 
 
 class CheckpointClock:
-    """Whether a checkpoint is due, as all processes see it."""
+    """The clock by which all processes know alike when a checkpoint is due."""
 
     def __init__(self, interval: Interval, processes: Processes) -> None:
         self.interval = interval
@@ -69,32 +70,46 @@ class CheckpointClock:
         self.started = time.monotonic()
 
     def due(self, done: int, agreeing: bool) -> bool:
-        """After `done` steps. All processes must call it with the same arguments; a time ends only where they agree on it."""
+        """Return whether a checkpoint is due after `done` steps.
+
+        All processes must call it with the same arguments; a time ends only where they agree on it.
+        """
         if self.interval.seconds is None:
             return done % cast(int, self.interval.steps) == 0
         elapsed = time.monotonic() - self.started
         return agreeing and self.processes.any(self.processes.is_main and elapsed >= self.interval.seconds)
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long the loop runs, and how.
+
+    Attributes:
+        seed: of torch's global random state in every step.
+        checkpoint_every: steps between checkpoints, or a time such as 30s or 5min (`parse_interval`).
+        description: stands before the progress bar.
+    """
+
+    num_train_steps: int
+    seed: int
+    checkpoint_every: int | str
+    description: str
+
+
 def run_steps(
-    num_train_steps: int,
+    settings: LoopSettings,
     train_step: Step,
-    *,
-    seed: int,
     state: Mapping[str, Stateful],
     records: Records,
     store: CheckpointStore,
-    checkpoint_every: int | str,
-    description: str,
     processes: Processes = ALONE,
 ) -> None:
-    """Run `train_step` for each step that the checkpoint in `store` does not already hold.
+    """Run `train_step` for every step that the checkpoint in `store` does not already hold.
 
     Args:
         state: everything that a step changes.
         records: rows that `train_step` and its callers append; they are saved and cut back with the state.
-        checkpoint_every: steps between checkpoints, or a time such as 30s or 5min (`parse_interval`).
-        processes: those that train together, each of which runs this; process 0 alone saves and shows progress.
+        processes: those that train together, all of which run this; process 0 alone saves and shows progress.
 
     Raises:
         InputError: the loss or a weight is not finite, or a signal asked to stop; the last good checkpoint is kept and named.
@@ -102,13 +117,14 @@ def run_steps(
         OSError: the disk takes no checkpoint; the last good one is kept.
     """
     keep_freed_memory()
-    clock = CheckpointClock(parse_interval(checkpoint_every), processes)
+    clock = CheckpointClock(parse_interval(settings.checkpoint_every), processes)
+    num_train_steps = settings.num_train_steps
     first = store.load(state, records)
     require_same_start(first, store, processes)
-    bar = tqdm(total=num_train_steps, initial=first, desc=description, disable=None if processes.is_main else True)
+    bar = tqdm(total=num_train_steps, initial=first, desc=settings.description, disable=None if processes.is_main else True)
     with stop_requests() as stop, bar as progress:
         for step in range(first, num_train_steps):
-            torch.manual_seed(step_seed(seed, step, processes))
+            torch.manual_seed(step_seed(settings.seed, step, processes))
             show(train_step(step), step, progress, store)
             done = step + 1
             agreeing = processes.count == 1 or done % AGREE_EVERY == 0 or done == num_train_steps
@@ -127,19 +143,29 @@ def run_steps(
 
 
 def require_same_start(first: int, store: CheckpointStore, processes: Processes) -> None:
-    """Else each would wait for the others at another step. Returns once all processes have read the checkpoint."""
+    """Check that all processes have read the same checkpoint; else they would wait for each other at different steps.
+
+    It returns once all have read it.
+
+    Raises:
+        InputError: they start from different steps.
+    """
     total = int(processes.sum(torch.tensor(first, device=processes.device)))
     if processes.any(total != first * processes.count):
         raise InputError(f"the processes find different checkpoints in {store.folder}: it must be a folder that all of them see")
 
 
 def step_seed(seed: int, step: int, processes: Processes) -> int:
-    """Of torch's global random state: processes drop out different units, and the first the same ones as a process alone."""
+    """Return the seed of torch's global random state: processes drop out different units, and the first the same as one alone."""
     return derive_seed(seed, "step", step) if processes.is_main else derive_seed(seed, "step", step, processes.rank)
 
 
 def show(shown: Values | None, step: int, progress: Any, store: CheckpointStore) -> None:
-    """Count the step, and show its values where it has any."""
+    """Count the step, and show its values where it has any.
+
+    Raises:
+        InputError: the loss is not finite.
+    """
     if shown is not None:
         values = {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in shown.items()}
         require_finite(values["loss"], step, store)
@@ -148,17 +174,29 @@ def show(shown: Values | None, step: int, progress: Any, store: CheckpointStore)
 
 
 def require_finite(loss: float, step: int, store: CheckpointStore) -> None:
+    """Check that the loss is a finite number.
+
+    Raises:
+        InputError: it is not; the last good checkpoint is named.
+    """
     if not math.isfinite(loss):
         raise diverged(f"the loss is {loss} at step {step}", store)
 
 
 def require_finite_weights(state: Mapping[str, Stateful], done: int, store: CheckpointStore) -> None:
-    """The loss is looked at now and then only: without this, weights that it ruined since could be saved as good."""
+    """Check that all weights are finite.
+
+    The loss is looked at only now and then: without this, weights that it has ruined since could be saved as good.
+
+    Raises:
+        InputError: a weight is not finite; the last good checkpoint is named.
+    """
     weights = [weight for item in state.values() if isinstance(item, nn.Module) for weight in item.parameters()]
     if not all(bool(weight.isfinite().all()) for weight in weights):
         raise diverged(f"the weights are not finite after step {done}", store)
 
 
 def diverged(finding: str, store: CheckpointStore) -> InputError:
+    """Return the error of a training that has gone wrong, with what to change and the last good checkpoint."""
     kept = f"the last good checkpoint is {store.path}" if store.path.exists() else "there is no checkpoint yet"
     return InputError(f"{finding}: lower the learning rate or use mixed_precision: no; {kept}")

@@ -17,7 +17,7 @@ from transformers import get_scheduler
 
 MUON_MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Of x, x^3 and x^5: the steepest at 0 that keeps singular values near 1 (Jordan et al. 2024)."""
+"""Coefficients of x, x^3 and x^5: the steepest at 0 that keep singular values near 1 (Jordan et al. 2024)."""
 NEWTON_SCHULZ_STEPS = 5
 MUON_LEARNING_RATE = 2
 """Muon's learning rate as a multiple of AdamW's: what trained best here, at sizes of one to three million parameters."""
@@ -25,18 +25,20 @@ MUON_LEARNING_RATE = 2
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Attributes: `betas` of AdamW, Lion and Muon's AdamW part; `weight_decay` of matrices; `fused`: parameters are stepped
-    together in few kernels, False: one after the other, the plain form. Both forms take the same steps, but for rounding; Lion
-    has only one."""
+    """What the optimizers share.
+
+    Attributes:
+        betas: of AdamW, Lion and Muon's AdamW part.
+        weight_decay: of matrices.
+    """
 
     learning_rate: float
     betas: tuple[float, float]
     weight_decay: float
-    fused: bool
 
 
 def parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Matrices with weight decay, the rest without."""
+    """Return the groups for an optimizer: matrices with weight decay, the rest without."""
     matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
     rest = [parameter for parameter in parameters if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -44,9 +46,10 @@ def parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) ->
 
 
 class StackedMuon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) with updates of AdamW's size (Liu et al. 2025, arXiv 2502.16982, section 2.2), matrices of one
-    shape orthogonalised together. Its steps are those of torch.optim.Muon with adjust_lr_fn="match_rms_adamw", which takes them
-    one matrix after the other: twenty small products for each.
+    """Muon (Jordan et al. 2024) with updates of AdamW's size (Liu et al. 2025, arXiv 2502.16982, section 2.2).
+
+    Matrices of one shape are orthogonalised together. Its steps are those of torch.optim.Muon with
+    adjust_lr_fn="match_rms_adamw", which takes them one matrix after the other: twenty small products for every one.
 
     While a stack of n values is stepped it needs up to 8 n bytes more: 230 MB for twelve matrices of 768 x 3072.
 
@@ -93,8 +96,10 @@ class StackedMuon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Each of [count, rows, columns] with its singular values brought near 1 (0.7 to 1.2) and its singular vectors kept, by five
-    steps of Newton and Schulz."""
+    """Bring the singular values of every matrix near 1 (0.7 to 1.2) and keep its singular vectors, [count, rows, columns].
+
+    It takes five steps of Newton and Schulz.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).contiguous()
     x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=1e-7)
@@ -114,37 +119,32 @@ class HiddenMatrices(Protocol):
 
 
 def adamw(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+    """Return AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) on all parameters."""
     return [make_adamw(list(model.parameters()), settings)]
 
 
 def lion(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """Lion (Chen et al. 2023, arXiv 2302.06675)."""
+    """Return Lion (Chen et al. 2023, arXiv 2302.06675) on all parameters."""
     groups = parameter_groups(list(model.parameters()), settings.weight_decay)
     return [Lion(groups, lr=settings.learning_rate, betas=settings.betas)]
 
 
 def muon(model: HiddenMatrices, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """Muon on the hidden matrices, with updates of AdamW's size and twice its learning rate; AdamW on the rest: input and output
-    maps, embeddings, biases and gains."""
+    """Return Muon on the hidden matrices and AdamW on the rest: input and output maps, embeddings, biases and gains.
+
+    Muon has updates of AdamW's size and twice its learning rate.
+    """
     matrices = model.hidden_matrices()
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen and parameter.requires_grad]
     rate = MUON_LEARNING_RATE * settings.learning_rate
-    return [make_muon(matrices, rate, settings), make_adamw(rest, settings)]
-
-
-def make_muon(matrices: Sequence[nn.Parameter], learning_rate: float, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    if settings.fused:
-        return StackedMuon(matrices, learning_rate, settings.weight_decay)
-    return torch.optim.Muon(
-        matrices, learning_rate, settings.weight_decay, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw"
-    )
+    return [StackedMuon(matrices, rate, settings.weight_decay), make_adamw(rest, settings)]
 
 
 def make_adamw(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
+    """Return AdamW on `parameters`, all stepped in few kernels."""
     groups = parameter_groups(parameters, settings.weight_decay)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=settings.fused, foreach=False)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[[HiddenMatrices, OptimizerSettings], list[torch.optim.Optimizer]]] = {
@@ -152,6 +152,7 @@ OPTIMIZERS: dict[str, Callable[[HiddenMatrices, OptimizerSettings], list[torch.o
     "lion": lion,
     "muon": muon,
 }
+"""By value of optimizer."""
 
 
 def make_schedulers(
@@ -161,9 +162,10 @@ def make_schedulers(
     num_train_steps: int,
     decay_fraction: float = 0,
 ) -> list[LRScheduler]:
-    """One of transformers' learning-rate schedules for each optimizer, after a linear warm-up.
+    """Return one of transformers' learning-rate schedules for every optimizer, after a linear warm-up.
 
     Args:
+        lr_schedule: its name there.
         decay_fraction: the last share of the steps, over which warmup_stable_decay (Hu et al. 2024, MiniCPM, arXiv 2404.06395)
             lets the learning rate fall linearly to 0.
     """

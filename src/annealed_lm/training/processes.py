@@ -32,13 +32,13 @@ class Processes:
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum of every process's `value`; all must call it."""
+        """Return the sum of every process's `value`; all must call it."""
         if self.count > 1:
             torch.distributed.all_reduce(value := value.clone())
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set in any process; all must call it."""
+        """Return whether `flag` is set in any process; all must call it."""
         if self.count == 1:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
@@ -49,7 +49,7 @@ class Processes:
             torch.distributed.barrier()
 
     def share(self, count: int) -> range:
-        """The part of `count` things that falls to this process: contiguous, and as equal as can be."""
+        """Return the part of `count` things that falls to this process: contiguous, and as equal as can be."""
         return range(self.rank * count // self.count, (self.rank + 1) * count // self.count)
 
 
@@ -67,7 +67,10 @@ def start_processes(num_processes: int) -> None:
 
 
 def make_accelerator(mixed_precision: str, trackers: Sequence[str], tracker_folder: Path) -> Accelerator:
-    """The device at hand, autocast to `mixed_precision` ("no", "bf16" or "fp16"), and trackers, which `tracking` opens.
+    """Return an accelerator with the device at hand, autocast to `mixed_precision` and trackers, which `tracking` opens.
+
+    Args:
+        mixed_precision: "no", "bf16" or "fp16".
 
     Raises:
         InputError: the device cannot compute in this precision, or a tracker is not installed.
@@ -88,8 +91,11 @@ def make_accelerator(mixed_precision: str, trackers: Sequence[str], tracker_fold
 
 
 def require_compiler() -> None:
-    """Raises:
-    InputError: torch.compile finds no C++ compiler."""
+    """Check that torch.compile finds a C++ compiler.
+
+    Raises:
+        InputError: it finds none.
+    """
     from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -102,4 +108,5 @@ def require_compiler() -> None:
 
 
 def processes_of(accelerator: Accelerator) -> Processes:
+    """Return the processes that an accelerator knows, this one among them."""
     return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device)

@@ -1,6 +1,6 @@
-"""The curves of a training in experiment trackers (Weights & Biases, TensorBoard, DVCLive), through accelerate.
+"""The curves of a training, copied to experiment trackers (Weights & Biases, TensorBoard, DVCLive) through accelerate.
 
-They are a copy for watching: the tables that the training writes are the record.
+The copy is for watching: the tables that the training writes are the record.
 """
 
 import os
@@ -26,8 +26,11 @@ WANDB_DEFAULTS = {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WA
 
 
 def require_installed(trackers: Sequence[str]) -> None:
-    """Raises:
-    InputError: a tracker's package, which has its name, is not installed; accelerate would leave it out and not say so."""
+    """Check that all trackers are installed: accelerate would leave out one that is not and not say so.
+
+    Raises:
+        InputError: a tracker's package, which has its name, is not installed.
+    """
     installed = {str(tracker) for tracker in get_available_trackers()}
     missing = [name for name in trackers if name not in installed]
     if missing:
@@ -65,7 +68,7 @@ def tracking(accelerator: Accelerator, run: str, parameters: Mapping[str, Any]) 
     }
     try:
         accelerator.init_trackers(PROJECT, init_kwargs=init_kwargs)
-    except Exception as error:  # each package has errors of its own: no login, no network, no permission
+    except Exception as error:  # every package has errors of its own: no login, no network, no permission
         raise InputError(f"trackers could not start ({type(error).__name__}: {error}); mend it or set trackers: []") from error
     try:
         yield
@@ -74,7 +77,7 @@ def tracking(accelerator: Accelerator, run: str, parameters: Mapping[str, Any]) 
 
 
 class CurveTracking:
-    """Hands each row of the curves to the accelerator's trackers, once and in the order of the steps.
+    """Hands every row of the curves to the accelerator's trackers, once and in the order of the steps.
 
     Rows that a checkpoint brought back are handed over too, so that what a tracker holds of a resumed run is whole.
     """

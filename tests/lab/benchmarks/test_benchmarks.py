@@ -1,7 +1,7 @@
 import dataclasses
 import json
 import os
-import sys
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import pairwise
@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import run_benchmarks
 import torch
 from accelerate.state import AcceleratorState
-from annealed_lm.benchmarks import evaluation, machine, sampling, training
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from annealed_lab.benchmarks import evaluation, machine, sampling, training
 from annealed_lab.benchmarks.evaluation import ExperimentOutputs, measure_evaluation
 from annealed_lab.benchmarks.machine import describe_machine, in_fresh_process, matrix_rates, median_seconds, peak_memory
 from annealed_lab.benchmarks.results import Results, rate_rows, titled_table
@@ -33,31 +32,38 @@ from annealed_lab.benchmarks.sizes import (
     Size,
     config_of,
     latent_lengths,
+    latent_shape,
     make_autoencoder,
-    make_denoiser,
     number_tokenizer,
     random_texts,
     text_lengths,
 )
 from annealed_lab.benchmarks.training import (
+    IN_FULL,
     PLAIN,
+    USUAL,
+    Way,
     has_compiler,
-    make_trainer,
     measure_checkpoint,
     measure_extrapolation,
     measure_training,
+    trainer_of,
     training_rows,
     ways_to_train,
 )
+from annealed_lab.commands import bench as command
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_jsonl
 from annealed_lm.common.intervals import parse_interval
 from annealed_lm.common.model_description import ModelDescription
 from annealed_lm.config.config import Config
-from annealed_lm.diffusion.denoiser import forward_flops, training_flops
+from annealed_lm.diffusion.denoiser import DenoisingTransformer, forward_flops, training_flops
 from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.judges import Judges
+from annealed_lm.generation import solvers
+from annealed_lm.generation.solvers import per_text_noise
+from annealed_lm.trainers.assembly import make_denoiser
 from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, draw_features
 from support.tiny import CPU, ROOT
 
@@ -90,7 +96,11 @@ def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def tiny_config(layout: str = "per_token", **training: Any) -> Config:
-    return config_of(TINY[layout], PARAMS, CPU, PLAIN | training)
+    return config_of(TINY[layout], PARAMS, CPU, IN_FULL | training)
+
+
+def denoiser_of(config: Config) -> DenoisingTransformer:
+    return make_denoiser(config.train_diffusion, latent_shape(config), seed=0)
 
 
 @pytest.fixture(params=list(TINY))
@@ -139,10 +149,11 @@ def test_random_texts_fill_a_window_of_batches_and_fit_their_latents(config: Con
 def test_ways_to_train_add_one_saving_each() -> None:
     ways = ways_to_train(with_padding=True, compiler=True)
     assert [way.name for way in ways] == ["plain", "+ cached latents", "+ no padding", "+ fused", "+ bf16", "+ compile"]
-    assert ways[0].training == PLAIN
+    assert ways[0] == PLAIN
     for before, way in pairwise(ways):
-        changed = {key for key, value in way.training.items() if before.training[key] != value}
-        assert len(changed) + (way.cached != before.cached) == 1
+        changed = [key for key, value in way.training.items() if before.training[key] != value]
+        saved = [name for name in ("cached", "padded", "fused") if getattr(way, name) != getattr(before, name)]
+        assert len(changed) + len(saved) == 1
     fewest = ways_to_train(with_padding=False, compiler=False)
     assert [way.name for way in fewest] == ["plain", "+ cached latents", "+ fused", "+ bf16"]
 
@@ -159,7 +170,7 @@ def test_a_compiler_is_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("length", [5, 12])
 def test_model_flops_are_those_that_torch_counts(length: int) -> None:
-    denoiser = make_denoiser(tiny_config(self_condition=0.5))
+    denoiser = denoiser_of(tiny_config(self_condition=0.5))
     latents, mask = torch.randn(3, length, 16), torch.ones(3, length, dtype=torch.bool)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         denoiser(latents, torch.rand(3), mask)
@@ -167,7 +178,7 @@ def test_model_flops_are_those_that_torch_counts(length: int) -> None:
 
 
 def test_training_is_three_evaluations_and_those_of_self_conditioning() -> None:
-    denoiser = make_denoiser(tiny_config())
+    denoiser = denoiser_of(tiny_config())
     assert training_flops(denoiser, [3, 5], 0.5) == 3.5 * forward_flops(denoiser, [3, 5])
 
 
@@ -175,10 +186,9 @@ def test_training_is_three_evaluations_and_those_of_self_conditioning() -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize("batching", ["padded", "bucketed"])
-def test_a_training_is_measured(config: Config, cached: bool, batching: str) -> None:
-    config = config.model_copy(update={"train_diffusion": config.train_diffusion.model_copy(update={"batching": batching})})
-    measured = measure_training(config, cached, steps=2)
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_training_is_measured(config: Config, cached: bool, plain: bool) -> None:
+    measured = measure_training(config, Way("tried", cached, padded=plain, fused=not plain, training={}), steps=2)
     assert measured.pop("compile_seconds") is None
     assert all(value > 0 for value in measured.values())
     lengths = random_texts(config).latents.index.lengths
@@ -189,30 +199,29 @@ def test_a_training_is_measured(config: Config, cached: bool, batching: str) -> 
 def test_compiling_is_told_apart_from_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([31.5, 0.5, 0.1, 0.5])  # of the warm-up, then of the steps
     monkeypatch.setattr(training, "seconds_of", lambda work, device: next(seconds))
-    monkeypatch.setattr(training, "make_trainer", lambda config, cached: make_trainer(tiny_config(), cached))
-    measured = measure_training(tiny_config(compile=True), cached=True, steps=3)
+    monkeypatch.setattr(training, "trainer_of", lambda config, way: trainer_of(tiny_config(), way))
+    measured = measure_training(tiny_config(compile=True), USUAL, steps=3)
     assert measured["compile_seconds"] == pytest.approx(31.5 - 6 * 0.5)
 
 
 def test_rows_of_training_stand_beside_plain_and_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "has_compiler", lambda: False)
     pace = iter([10.0, 20.0, 40.0, 40.0, 80.0])
-    seen: list[tuple[str, str, bool]] = []
+    seen: list[tuple[bool, bool, bool, str]] = []
 
-    def measure(config: Config, cached: bool) -> dict[str, Any]:
-        section = config.train_diffusion
-        seen.append((section.batching, section.mixed_precision, cached))
+    def measure(config: Config, way: Way) -> dict[str, Any]:
+        seen.append((way.cached, way.padded, way.fused, config.train_diffusion.mixed_precision))
         return {"texts_per_second": next(pace), "flops_per_second": 6.0}
 
     rows = training_rows(lambda changes: tiny_config(**changes), measure, {"no": 12.0, "bf16": 24.0})
     assert [row["speedup"] for row in rows] == [1, 2, 4, 4, 8]
     assert [row["mfu"] for row in rows] == [0.5, 0.5, 0.5, 0.5, 0.25]
     assert seen == [
-        ("padded", "no", False),
-        ("padded", "no", True),
-        ("bucketed", "no", True),
-        ("bucketed", "no", True),
-        ("bucketed", "bf16", True),
+        (False, True, False, "no"),
+        (True, True, False, "no"),
+        (True, False, False, "no"),
+        (True, False, True, "no"),
+        (True, False, True, "bf16"),
     ]
     assert all(row["batch"] == 4 and "flops_per_second" not in row for row in rows)
 
@@ -225,7 +234,7 @@ def test_the_time_of_a_whole_training_is_that_of_its_steps() -> None:
 
 def test_a_checkpoint_holds_weights_average_and_optimizer_and_leaves_nothing_behind(tmp_path: Path) -> None:
     row = measure_checkpoint(tiny_config(), tmp_path / "benchmark")
-    parameters = sum(parameter.numel() for parameter in make_denoiser(tiny_config()).parameters())
+    parameters = sum(parameter.numel() for parameter in denoiser_of(tiny_config()).parameters())
     assert row["bytes"] > 3 * 4 * parameters
     assert row["seconds_to_save"] > 0
     assert not (tmp_path / "benchmark").exists()
@@ -240,7 +249,7 @@ def test_ways_to_sample() -> None:
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_sampling_is_timed_in_few_steps_and_told_for_all(config: Config, padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_is_timed_in_few_steps_and_stated_for_all(config: Config, padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[int]] = []
     monkeypatch.setattr(sampling, "sample_latents", lambda *args, **settings: drawn.append(args[3]))
     monkeypatch.setattr(sampling, "seconds_of", lambda work, device: (work(), 2.0)[1])
@@ -253,7 +262,29 @@ def test_sampling_is_timed_in_few_steps_and_told_for_all(config: Config, padded:
 
 def test_sampling_runs_in_either_precision(config: Config) -> None:
     for precision in ("no", "bf16"):
-        assert measure_sampling(config, SamplingWay(False, 4, precision), CPU, texts=6, steps=2)["texts_per_second"] > 0
+        measured = measure_sampling(config, SamplingWay(False, 4, precision), CPU, texts=6, steps=2)
+        assert measured["texts_per_second"] > 0
+        assert 0 < measured["share_of_noise"] < 1
+
+
+def test_the_noise_that_is_timed_is_that_of_sampling(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[torch.Size] = []
+
+    def recorded(*arguments: Any) -> Callable[[], torch.Tensor]:
+        noise = per_text_noise(*arguments)
+
+        def draw() -> torch.Tensor:
+            rows = noise()
+            drawn.append(rows.shape)
+            return rows
+
+        return draw
+
+    for module in (solvers, sampling):
+        monkeypatch.setattr(module, "per_text_noise", recorded)
+    measure_sampling(config, SamplingWay(False, 4, "no"), CPU, texts=6, steps=3)
+    _warm_up, sampled, timed = drawn[:3], drawn[3:9], drawn[9:]  # a draw a step: of one batch, of two, of the same two
+    assert timed == sampled
 
 
 @pytest.mark.parametrize("way", WAYS_TO_DECODE.values())
@@ -401,7 +432,7 @@ def test_results_of_another_machine_are_dropped(tmp_path: Path) -> None:
 
 def test_a_table_has_a_title_and_leaves_empty_what_has_no_value() -> None:
     table = titled_table("speed", [{"way": "plain", "seconds": None}])
-    assert table == "speed\n\n| way | seconds |\n| --- | --- |\n| plain |  |\n"
+    assert table == "speed\n\n| way   | seconds   |\n|-------|-----------|\n| plain |           |\n"
 
 
 # The command
@@ -412,21 +443,20 @@ Bench = Callable[..., dict[str, Any]]
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Run the command on tiny models in this process; what it left in its file."""
-    monkeypatch.setattr(run_benchmarks, "SIZES", TINY | {"unsampled": dataclasses.replace(TINY["per_token"], sampled_texts=0)})
-    for module in (run_benchmarks, training):
+    monkeypatch.setattr(command, "SIZES", TINY | {"unsampled": dataclasses.replace(TINY["per_token"], sampled_texts=0)})
+    for module in (command, training):
         monkeypatch.setattr(module, "has_compiler", lambda: False)
 
     def in_this_process(work: Callable[..., Any], *args: Any) -> Any:
         AcceleratorState._reset_state(reset_partial_state=True)
         return work(*args)
 
-    monkeypatch.setattr(run_benchmarks, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(command, "in_fresh_process", in_this_process)
 
     def run(*arguments: str) -> dict[str, Any]:
         paths = {"params": PARAMS, "samples": tmp_path / "samples", "resume": tmp_path / "resume", "out": tmp_path / "bench.json"}
         options = [each for name, path in paths.items() for each in (f"--{name}", str(path))]
-        monkeypatch.setattr(sys, "argv", ["run_benchmarks.py", *options, "--matrix-size", "32", *arguments])
-        run_benchmarks.main()
+        command.main("lab.py bench", [*options, "--matrix-size", "32", *arguments])
         values: dict[str, Any] = json.loads((tmp_path / "bench.json").read_text())
         return values
 
@@ -450,7 +480,7 @@ def test_everything_but_evaluation_is_measured_without_an_experiment(bench: Benc
     printed = capsys.readouterr().out
     assert "evaluation is left out: " in printed
     assert "there is no C++ compiler" in printed
-    assert printed.count("| way |") == 3 + 2 + 3
+    assert len(re.findall(r"\| way +\|", printed)) == 3 + 2 + 3
 
 
 def test_chosen_sections_and_sizes_are_measured_and_the_others_kept(bench: Bench) -> None:
@@ -464,7 +494,7 @@ def test_chosen_sections_and_sizes_are_measured_and_the_others_kept(bench: Bench
 
 def test_a_checkpoint_in_seconds_takes_its_share_of_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = TINY["compressed"].changes | {"train_diffusion": DENOISER | {"checkpoint_every": "2min"}}
-    monkeypatch.setattr(run_benchmarks, "SIZES", {"timed": Size(timed)})
+    monkeypatch.setattr(command, "SIZES", {"timed": Size(timed)})
     (row,) = bench("--sections", "checkpoint")["checkpoint"]["timed"]
     assert row["share_of_training"] == pytest.approx(row["seconds_to_save"] / (120 + row["seconds_to_save"]))
 

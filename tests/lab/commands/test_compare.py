@@ -1,15 +1,14 @@
-"""The script on folders and on commits, from the records to the page."""
+"""The command on folders and on commits, from the records to the page."""
 
 import json
-import sys
 from pathlib import Path
 
-import compare_experiments
 import pytest
-from test_experiment_records import git
 
+from annealed_lab.commands import compare as command
 from annealed_lm.common.errors import InputError
 from support.comparison_records import BUDGETS, LABELS, SEEDS, VARIANTS, parameters, write_record
+from support.repositories import commit_all, git, keep_as_experiment, start_repository
 
 OUTPUTS = ("out/c.json", "out/comparison.md", "out/comparison.tex", "out/report.html")
 FIGURES = ("means", "differences", "steps_to_target", "curves", "log_snr")
@@ -30,10 +29,9 @@ def write_study(folder: Path) -> None:
                 write_record(folder / f"{name}-{steps}-{seed}", chosen, gain)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, object]:
+def run(*arguments: str) -> dict[str, object]:
     outputs = ("--out-json", "out/c.json", "--out-tables", "out", "--out-figures", "out", "--out-page", "out/report.html")
-    monkeypatch.setattr(sys, "argv", ["compare_experiments.py", *arguments, *outputs])
-    compare_experiments.main()
+    command.main("lab.py compare", [*arguments, *outputs])
     found: dict[str, object] = json.loads(Path("out/c.json").read_text(encoding="utf-8"))
     return found
 
@@ -42,18 +40,14 @@ def add_experiment(name: str, changes: dict[str, object], gain: float = 0.0) -> 
     """An experiment as DVC leaves it: a commit on the branch's, and a ref."""
     branch = git("rev-parse", "HEAD")
     write_record(Path.cwd(), changes, gain)
-    git("add", "params.yaml", "metrics", "plots")
-    git("commit", "--quiet", "--message", name)
-    git("update-ref", f"refs/exps/{branch[:2]}/{branch[2:]}/{name}", "HEAD")
-    git("reset", "--quiet", "--hard", branch)
+    commit_all(name)
+    keep_as_experiment(name, branch)
 
 
-def test_a_study_in_folders_from_end_to_end(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_in_folders_from_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(project / "study")
     (project / "study/linear-600-2/metrics/training.json").unlink()
-    found = run(monkeypatch, "--folders", "study")
+    found = run("--folders", "study")
     assert found["variants"] == LABELS
     assert found["left_out"] == [
         "study/linear-600-2 has no metrics/training.json: it did not finish, or is of an earlier version of the pipeline"
@@ -67,70 +61,60 @@ def test_a_study_in_folders_from_end_to_end(
     assert all(Path(f"out/{name}.png").is_file() for name in FIGURES)
 
 
-def test_the_order_of_the_folders_changes_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_the_folders_changes_no_byte(project: Path) -> None:
     for seed in (1, 2):
         for name, (changes, gain) in VARIANTS.items():
             write_record(project / f"study/{name}-{seed}", changes | {"random_seed": seed}, gain)
     folders = sorted(map(str, Path("study").iterdir()))
-    run(monkeypatch, "--folders", *folders)
+    run("--folders", *folders)
     before = {path: Path(path).read_bytes() for path in OUTPUTS}
-    run(monkeypatch, "--folders", *reversed(folders))
+    run("--folders", *reversed(folders))
     assert {path: Path(path).read_bytes() for path in OUTPUTS} == before
 
 
 def test_finished_experiments_are_compared_and_others_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_experiments, "FIGURES", {})  # they take most of the time
-    git("init", "--quiet")
+    monkeypatch.setattr(command, "FIGURES", {})  # they take most of the time
+    start_repository()
     write_record(project, {})
-    git("add", ".")
-    git("commit", "--quiet", "--message", "first")
+    branch = commit_all("first")
     add_experiment("mine-normal", {"random_seed": 1})
     add_experiment("mine-linear", {"random_seed": 1, "T_schedule": "linear"}, 0.3)
     add_experiment("other-cosine", {"random_seed": 1, "T_schedule": "cosine"})
-    branch = git("rev-parse", "HEAD")
     (project / "params.yaml").write_text(json.dumps(parameters({"random_seed": 5})), encoding="utf-8")
-    git("commit", "--quiet", "--all", "--message", "failed")
-    git("update-ref", f"refs/exps/{branch[:2]}/{branch[2:]}/failed", "HEAD")
-    git("reset", "--quiet", "--hard", branch)
+    commit_all("failed")
+    keep_as_experiment("failed", branch)
 
-    everything = run(monkeypatch)
+    everything = run()
     assert everything["variants"] == ["normal", "cosine", "linear"]
     told = "failed has the numbers of its parent commit although its parameters differ: it did not finish"
     assert everything["left_out"] == [told]
-    assert run(monkeypatch, "--prefix", "mine-")["variants"] == ["normal", "linear"]
-    assert run(monkeypatch, "--experiments", "other-cosine", "mine-linear")["variants"] == ["cosine", "linear"]
-    both = run(monkeypatch, "--experiments", "mine-linear", "--prefix", "mine-")
+    assert run("--prefix", "mine-")["variants"] == ["normal", "linear"]
+    assert run("--experiments", "other-cosine", "mine-linear")["variants"] == ["cosine", "linear"]
+    both = run("--experiments", "mine-linear", "--prefix", "mine-")
     assert both["left_out"] == []
     with pytest.raises(InputError, match=r"^failed has the numbers of its parent commit"):
-        run(monkeypatch, "--experiments", "failed")
+        run("--experiments", "failed")
     with pytest.raises(InputError, match=r"^no finished experiment has a name that begins with 'yours'"):
-        run(monkeypatch, "--prefix", "yours")
+        run("--prefix", "yours")
 
 
-def test_a_folder_that_was_named_has_to_be_complete(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_was_named_has_to_be_complete(project: Path) -> None:
     write_record(project / "run", {})
     (project / "run/plots/timing.tsv").unlink()
     with pytest.raises(InputError, match=r"^run has no plots/timing.tsv"):
-        run(monkeypatch, "--folders", "run")
+        run("--folders", "run")
 
 
-@pytest.mark.parametrize("name", ["none", "empty"])
-def test_a_folder_without_experiments_is_refused(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "empty/sub").mkdir(parents=True)
-    with pytest.raises(InputError, match=rf"^{name} holds no experiment: it, or folders in it, should have params.yaml"):
-        run(monkeypatch, "--folders", name)
-
-
-def test_a_figure_of_an_earlier_comparison_does_not_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_of_an_earlier_comparison_does_not_stay(project: Path) -> None:
     write_record(project / "normal", {})
     write_record(project / "linear", {"T_schedule": "linear"}, 0.3)
-    run(monkeypatch, "--folders", "normal", "linear")
+    run("--folders", "normal", "linear")
     assert Path("out/differences.png").is_file()
-    run(monkeypatch, "--folders", "linear")
+    run("--folders", "linear")
     assert not Path("out/differences.png").exists()
 
 
-def test_without_any_experiment_the_sentence_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    git("init", "--quiet")
+def test_without_any_experiment_the_sentence_says_so(project: Path) -> None:
+    start_repository()
     with pytest.raises(InputError, match=r"^no finished experiment has all that a comparison needs: there are none$"):
-        run(monkeypatch)
+        run()

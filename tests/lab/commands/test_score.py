@@ -1,8 +1,7 @@
-"""The tool, as a person runs it, on small files and with models made on the spot."""
+"""The command on small files, with models made on the spot."""
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from annealed_lab.commands import score as command
+from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, read_json, write_jsonl
 from annealed_lm.evaluation.evaluate_interface import shuffled_halves
 from annealed_lm.evaluation.features import FeatureModel
@@ -19,7 +20,7 @@ from annealed_lm.evaluation.text_metrics import text_metrics
 from annealed_lm.generation.language_model import LanguageModel
 from support.tiny import CPU, TEXTS, save_feature_model, save_language_model
 
-SCRIPT = Path(__file__).parents[3] / "src" / "score_files.py"
+SCRIPT = Path(__file__).parents[3] / "src" / "lab.py"
 OFFLINE = f"""
 import runpy, socket, sys
 
@@ -51,27 +52,22 @@ def stay_in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What the tool prints."""
-    monkeypatch.setattr(sys, "argv", ["src/score_files.py", *arguments])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-    return capsys.readouterr().out
+def run(*arguments: str) -> None:
+    command.main("lab.py score", arguments)
 
 
-def report_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> dict[str, Any]:
-    """What the tool writes."""
-    run(monkeypatch, capsys, *arguments, f"--out={out}")
+def report_of(out: Path, *arguments: str) -> dict[str, Any]:
+    """Return what the command writes."""
+    run(*arguments, f"--out={out}")
     report: dict[str, Any] = read_json(out)
     return report
 
 
-def sentence_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """The sentence that the tool ends with."""
-    monkeypatch.setattr(sys, "argv", ["src/score_files.py", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    sentence = str(stopped.value.code)  # Python prints it and exits with status 1
-    assert sentence.startswith("error: ")
+def sentence_of(*arguments: str) -> str:
+    """Return the sentence that the command ends with."""
+    with pytest.raises(InputError) as stopped:
+        run(*arguments)
+    sentence = str(stopped.value)
     assert "\n" not in sentence
     return sentence
 
@@ -82,9 +78,11 @@ def test_a_file_is_scored_without_network_or_cache_and_nothing_but_the_report_is
     # No one, not even root, can write below a file.
     places = {"HF_HOME": str(tmp_path / "file" / "hf"), "HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "temporary")}
     before = sorted(folder.rglob("*"))
-    command = [sys.executable, "-c", OFFLINE, *FILES, *MODELS, "--training=train.jsonl", f"--out={tmp_path / 'scores.json'}"]
+    arguments = ["score", *FILES, *MODELS, "--training=train.jsonl", f"--out={tmp_path / 'scores.json'}"]
     environment = os.environ | places | {"PYTHONPATH": str(SCRIPT.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
     assert (finished.returncode, finished.stderr) == (0, "")
 
     report = read_json(tmp_path / "scores.json")
@@ -104,11 +102,12 @@ def test_a_file_is_scored_without_network_or_cache_and_nothing_but_the_report_is
 
 
 def test_the_table_shows_the_control_beside_mauve_and_the_settings_below(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "scores.json"
     settings = ("--scaling=4", "--language-model-scaling=3", "--seeds=2", "--seed=3")
-    lines = run(monkeypatch, capsys, *FILES, *MODELS, *settings, f"--out={out}").splitlines()
+    run(*FILES, *MODELS, *settings, f"--out={out}")
+    lines = capsys.readouterr().out.splitlines()
     report = read_json(out)
     assert lines[0].split() == ["texts", "shuffled_union"]
     cells = {line.split()[0]: line.split()[1:] for line in lines[1 : 1 + len(report["scores"])]}
@@ -137,10 +136,8 @@ def test_the_table_shows_the_control_beside_mauve_and_the_settings_below(
         assert any(line.startswith(start) for line in lines)
 
 
-def test_the_control_of_each_mauve_is_that_of_its_features(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    report = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES, *MODELS, "--seeds=2", "--seed=3")
+def test_the_control_of_each_mauve_is_that_of_its_features(folder: Path, tmp_path: Path) -> None:
+    report = report_of(tmp_path / "a.json", *FILES, *MODELS, "--seeds=2", "--seed=3")
     features = {
         "mauve": FeatureModel.load(CPU, folder / "sentences").features(TEXTS[:80]),
         "mauve_lm": LanguageModel.load(folder / "judge", CPU).features(TEXTS[:80], 32),
@@ -150,49 +147,39 @@ def test_the_control_of_each_mauve_is_that_of_its_features(
         assert [report["shuffled_union"][name], report["shuffled_union"][f"{name}_std"]] == [*expected]
 
 
-def test_each_scaling_is_that_of_its_own_mauve(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_each_scaling_is_that_of_its_own_mauve(tmp_path: Path) -> None:
     plain, sentence, model = (
-        report_of(monkeypatch, capsys, tmp_path / f"{number}.json", *FILES, *MODELS, "--seeds=1", *option)["scores"]
+        report_of(tmp_path / f"{number}.json", *FILES, *MODELS, "--seeds=1", *option)["scores"]
         for number, option in enumerate([(), ("--scaling=2",), ("--language-model-scaling=2",)])
     )
     assert {name for name in plain if sentence[name] != plain[name]} == {"mauve"}
     assert {name for name in plain if model[name] != plain[name]} == {"mauve_lm"}
 
 
-def test_only_metrics_whose_inputs_are_given_are_scored(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    report = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES, MODELS[0])
+def test_only_metrics_whose_inputs_are_given_are_scored(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "a.json", *FILES, MODELS[0])
     assert not {"memorization", "perplexity", "mauve_lm"} & set(report["scores"])
     assert set(report["shuffled_union"]) == {"mauve", "mauve_std"}
     assert set(report["settings"]) == {"mauve"}
     assert set(report["files"]) == {"texts", "references"}
 
 
-def test_both_kinds_of_file_are_read_alike(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    lines = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES, MODELS[0])
-    rows = report_of(monkeypatch, capsys, tmp_path / "b.json", "--texts=generated.jsonl", FILES[1], MODELS[0])
+def test_both_kinds_of_file_are_read_alike(tmp_path: Path) -> None:
+    lines = report_of(tmp_path / "a.json", *FILES, MODELS[0])
+    rows = report_of(tmp_path / "b.json", "--texts=generated.jsonl", FILES[1], MODELS[0])
     assert lines["scores"] == rows["scores"]
 
 
-def test_without_a_feature_model_the_installed_one_is_used(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    report = report_of(monkeypatch, capsys, tmp_path / "a.json", *FILES)
+def test_without_a_feature_model_the_installed_one_is_used(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "a.json", *FILES)
     assert report["settings"]["mauve"]["model"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert report["settings"]["mauve"]["dimension"] == 384
 
 
-def test_sets_are_drawn_to_one_size_by_the_seed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_sets_are_drawn_to_one_size_by_the_seed(tmp_path: Path) -> None:
     files = ("--texts=train.jsonl", "--references=valid.jsonl", MODELS[0], "--count=30")
     first, again, other = (
-        report_of(monkeypatch, capsys, tmp_path / f"{name}.json", *files, f"--seed={seed}")
+        report_of(tmp_path / f"{name}.json", *files, f"--seed={seed}")
         for name, seed in (("first", 0), ("again", 0), ("other", 1))
     )
     assert first == again
@@ -202,11 +189,9 @@ def test_sets_are_drawn_to_one_size_by_the_seed(
     assert [first["files"][name]["used"] for name in ("texts", "references")] == [30, 30]
 
 
-def test_a_draw_takes_each_text_once_and_the_training_texts_are_all_kept(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_draw_takes_each_text_once_and_the_training_texts_are_all_kept(tmp_path: Path) -> None:
     whole, drawn = (
-        report_of(monkeypatch, capsys, tmp_path / f"{name}.json", *FILES, MODELS[0], "--training=train.jsonl", *count)
+        report_of(tmp_path / f"{name}.json", *FILES, MODELS[0], "--training=train.jsonl", *count)
         for name, count in (("whole", ()), ("drawn", ("--count=40",)))
     )
     assert drawn["files"] == whole["files"]
@@ -235,8 +220,8 @@ def test_a_draw_takes_each_text_once_and_the_training_texts_are_all_kept(
         (("--feature-model=judge",), "judge holds no sentence-transformers model"),
     ],
 )
-def test_wrong_arguments_end_in_one_sentence(arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told in sentence_of(monkeypatch, *FILES, MODELS[0], *arguments)
+def test_wrong_arguments_end_in_one_sentence(arguments: tuple[str, ...], told: str) -> None:
+    assert told in sentence_of(*FILES, MODELS[0], *arguments)
 
 
 @pytest.mark.parametrize(
@@ -252,19 +237,15 @@ def test_wrong_arguments_end_in_one_sentence(arguments: tuple[str, ...], told: s
         ("a.jsonl", b'{"text": "half \\ud83d"}\n', "a.jsonl line 1 is not a row"),
     ],
 )
-def test_files_that_hold_no_texts_are_refused(
-    name: str, content: bytes, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_hold_no_texts_are_refused(name: str, content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    assert told in sentence_of(monkeypatch, f"--texts={tmp_path / name}", FILES[1], f"--out={tmp_path / 'out.json'}")
+    assert told in sentence_of(f"--texts={tmp_path / name}", FILES[1], f"--out={tmp_path / 'out.json'}")
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_text_of_several_lines_is_one_row_and_blank_lines_are_empty_texts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_text_of_several_lines_is_one_row_and_blank_lines_are_empty_texts(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": f"{text}\nmore"}) + "\n" for text in TEXTS[:20]))
     (tmp_path / "lines.txt").write_text("".join(f"{text}\n" for text in ["", *TEXTS[:19]]))
     files = (f"--texts={tmp_path / 'rows.jsonl'}", f"--references={tmp_path / 'lines.txt'}")
-    report = report_of(monkeypatch, capsys, tmp_path / "a.json", *files, MODELS[0])
+    report = report_of(tmp_path / "a.json", *files, MODELS[0])
     assert [report["files"][name]["texts"] for name in ("texts", "references")] == [20, 20]

@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from annealed_lab.comparison.comparison import compare
-from annealed_lab.comparison.curve_figures import curves_figure, log_snr_figure
-from annealed_lab.comparison.figures import COLOURS, differences_figure, means_figure, steps_figure, styles
+from annealed_lab.comparison.compare import compare
+from annealed_lab.comparison.figures import (
+    COLOURS,
+    curves_figure,
+    differences_figure,
+    log_snr_figure,
+    means_figure,
+    steps_figure,
+    styles,
+)
 from annealed_lm.reporting.plots import save_png
 from support.comparison_records import LABELS, study
 
@@ -93,5 +100,5 @@ def test_without_a_baseline_what_needs_one_is_not_drawn(name: str, tmp_path: Pat
 def test_one_seed_and_no_quality_are_drawn_too(name: str, tmp_path: Path) -> None:
     few = [each for each in study() if each.seed == 1]
     for each in few:
-        each.record.quality.clear()
+        each.record.curves.quality.clear()
     save_png(figure(name, compare(few, "normal", None, [])), tmp_path / "one.png")

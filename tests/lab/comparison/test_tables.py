@@ -1,61 +1,33 @@
-"""Tables of a comparison in three formats, and signs that would break them."""
+"""Tables of a comparison: what stands in their cells."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from annealed_lab.comparison.comparison import compare
+from annealed_lab.comparison.compare import compare
 from annealed_lab.comparison.seed_statistics import COMPARED
-from annealed_lab.comparison.table_formats import Table, escape_latex, html_table, latex_table, markdown
 from annealed_lab.comparison.tables import (
     differences_table,
     finding,
-    latex_page,
     main_tables,
-    markdown_page,
     mean_cell,
     median_cell,
     metrics_table,
     number,
     overview_table,
     p_cell,
+    records_table,
+    samples_table,
     steps_table,
     varied,
 )
 from support.comparison_records import LABELS, study
 
-NASTY = 'a & b <i> $5 100% #1 x_y {z} ~ ^ \\ | "q"'
-
-
-class Cells(HTMLParser):
-    """The texts of the cells of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.tags: set[str] = set()
-        self.inside = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.add(tag)
-        if tag in ("td", "th"):
-            self.inside = True
-            self.found.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = self.inside and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.found[-1] += data
-
 
 @pytest.fixture(scope="module")
 def comparison() -> dict[str, Any]:
-    return compare(study(), "normal", None, [f"{NASTY} diverged"])
+    return compare(study(), "normal", None, [])
 
 
 def test_the_metrics_of_every_variant_stand_beside_control_and_ceiling(comparison: dict[str, Any]) -> None:
@@ -115,8 +87,6 @@ def test_without_a_baseline_there_is_nothing_beside_it() -> None:
     alone = compare([each for each in study() if not each.record.name.startswith("normal")], "normal", None, [])
     assert overview_table(alone) is None
     assert len(main_tables(alone["settings"][0], "normal")) == 1
-    assert "## Overview" not in markdown_page(alone)
-    assert latex_page(alone).count(r"\begin{table}") == 2
 
 
 @pytest.mark.parametrize(
@@ -150,43 +120,29 @@ def test_settings_are_explained_where_their_label_is_short() -> None:
     assert varied({"label": "all", "parameters": {}}) == ""
 
 
-def test_markdown_has_all_settings_notes_and_what_was_left_out(comparison: dict[str, Any]) -> None:
-    text = markdown_page(comparison)
-    for setting in comparison["settings"]:
-        assert f"## Setting: {setting['label']}\n" in text
-    assert all(f"- {note}\n" in text for note in comparison["notes"])
-    assert "Training losses of different T schedules cannot be compared" in text
-    assert f"## Left out\n\n- {NASTY} diverged\n" in text
+def test_samples_of_all_variants_and_of_the_references_stand_in_one_row(comparison: dict[str, Any]) -> None:
+    table = samples_table(comparison["settings"][1])
+    assert table is not None
+    assert [list(row) for row in table.rows] == [["", *LABELS, "(control)", "(ceiling)"]] * 4
+    assert [row[""] for row in table.rows] == ["1", "2", "3", "4"]
+    assert table.rows[2][LABELS[1]].startswith("Text 2 of linear")
 
 
-def test_a_bar_ends_no_cell_of_markdown() -> None:
-    lines = markdown(Table("t", [{"a|b": NASTY, "c": "d"}])).splitlines()
-    assert {len(re.split(r"(?<!\\)\|", line)) for line in lines[2:]} == {4}
+def test_a_missing_sample_leaves_its_cell_empty_and_an_empty_one_says_so(comparison: dict[str, Any]) -> None:
+    texts = {"normal": ["a"], "linear": ["", "b"]}
+    table = samples_table({"samples": {"seed": 1, "strategy": "greedy", "texts": texts}})
+    assert table is not None
+    assert [(row["normal"], row["linear"]) for row in table.rows] == [("a", "(empty)"), ("", "b")]
+    assert samples_table({"samples": {"seed": 1, "strategy": "greedy", "texts": {}}}) is None
 
 
-def test_latex_escapes_every_special_sign() -> None:
-    assert escape_latex("a & b <i> $5 100%") == r"a \& b \textless{}i\textgreater{} \$5 100\%"
-    assert escape_latex(r"x_y {z} #1 ~ ^ \ ±") == (r"x\_y \{z\} \#1 \textasciitilde{} \textasciicircum{} \textbackslash{} $\pm$")
-
-
-def test_a_latex_table_has_booktabs_rules_and_as_many_cells_in_each_line() -> None:
-    text = latex_table(Table("t", [{"a": NASTY, "b": "1"}, {"a": "2", "b": "3 & 4"}]), "100 % of x_y")
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
-    assert r"\caption{100 \% of x\_y}" in text
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [1, 1, 1]
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
-
-
-def test_latex_has_every_table_of_every_setting(comparison: dict[str, Any]) -> None:
-    text = latex_page(comparison)
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1 + 2 * 3
-    assert not re.search(r"(?<!\\)%(?! )", re.sub(r"\{%\n", "", text))  # comments alone
-    assert all(f"Setting: {escape_latex(each['label'])}." in text for each in comparison["settings"])
-
-
-def test_html_shows_cells_letter_for_letter() -> None:
-    found = Cells(html_table(Table(NASTY, [{NASTY: NASTY, "b": "<script>"}])))
-    assert found.found == [NASTY, "b", NASTY, "<script>"]
-    assert found.tags == {"p", "div", "table", "tr", "th", "td"}
+def test_every_experiment_is_named(comparison: dict[str, Any]) -> None:
+    rows = records_table(comparison).rows
+    assert len({row["experiment"] for row in rows}) == len(rows) == 18
+    assert rows[0] == {
+        "setting": "num_train_steps 600",
+        "variant": "normal",
+        "seed": "1",
+        "experiment": "normal-600-1",
+        "commit": "folder",
+    }

@@ -1,33 +1,22 @@
 """Experiments as DVC leaves them in git: refs made by hand in a small repository."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from annealed_lab.experiments.finished import commit_of, finished_experiments, read_text_at
 from annealed_lm.common.errors import InputError
+from support.repositories import commit_all, git, start_repository
 
 BASELINES = ("ab" + 38 * "0", "cd" + 38 * "1")
-IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@localhost")
-
-
-def git(*arguments: str, minute: int = 0) -> str:
-    date = f"2024-01-01T00:{minute:02}:00 +0000"
-    environment = os.environ | {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date, "GIT_CONFIG_GLOBAL": os.devnull}
-    command = ["git", *IDENTITY, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout.strip()
 
 
 def commit(text: str, minute: int) -> str:
     """A commit whose metrics/evaluation.json holds `text`; its name."""
     Path("metrics").mkdir(exist_ok=True)
     Path("metrics/evaluation.json").write_text(json.dumps({"text": text}, ensure_ascii=False) + "\n", encoding="utf-8")
-    git("add", "metrics")
-    git("commit", "--quiet", "--message", text, minute=minute)
-    return git("rev-parse", "HEAD")
+    return commit_all(text, minute)
 
 
 def add_experiment(name: str, minute: int, baseline: str = BASELINES[0]) -> str:
@@ -44,7 +33,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A repository to work in, with one commit on the branch main, whose name is given."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    git("init", "--quiet", "--initial-branch", "main")
+    start_repository()
     return commit("first", 0)
 
 

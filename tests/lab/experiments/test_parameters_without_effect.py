@@ -1,7 +1,7 @@
 import pytest
 
-from annealed_lab.experiments.parameters_without_effect import CHOICES, schedule_parameters, unused_parameters
-from annealed_lm.annealing.timesteps import SAMPLERS
+from annealed_lab.experiments.parameters_without_effect import USED_ONLY_WITH, parameters_of_T_schedule, parameters_without_effect
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.config.yaml_files import value_at
 from support.tiny import tiny_params
 
@@ -25,26 +25,26 @@ def params(T_schedule: str, **section: object) -> dict[str, object]:
 def test_a_schedule_uses_its_own_parameters_and_those_of_its_base(
     T_schedule: str, base_schedule: str, power_is_read: bool, start_is_read: bool
 ) -> None:
-    unused = unused_parameters(params(T_schedule, base_schedule=base_schedule))
+    unused = parameters_without_effect(params(T_schedule, base_schedule=base_schedule))
     assert ("power" not in unused) == power_is_read
     assert ("train_diffusion.start_fraction" not in unused) == start_is_read
     assert ("train_diffusion.base_schedule" not in unused) == (T_schedule in ("reverse", "static"))
 
 
-@pytest.mark.parametrize("T_schedule", SAMPLERS)
+@pytest.mark.parametrize("T_schedule", DISTRIBUTIONS)
 def test_every_named_parameter_is_one_of_params_yaml(T_schedule: str) -> None:
-    for key in schedule_parameters(T_schedule, "polynomial") | unused_parameters(params(T_schedule)):
+    for key in parameters_of_T_schedule(T_schedule, "polynomial") | parameters_without_effect(params(T_schedule)):
         value_at(tiny_params(), key)
 
 
 def test_the_parameters_of_a_choice_are_used_with_that_choice_only() -> None:
-    assert "train_diffusion.min_snr_gamma" in unused_parameters(params("normal"))
-    used = unused_parameters(params("normal", loss_weight="min_snr", noise_schedule="tan"))
+    assert "train_diffusion.min_snr_gamma" in parameters_without_effect(params("normal"))
+    used = parameters_without_effect(params("normal", loss_weight="min_snr", noise_schedule="tan"))
     assert not used & {"train_diffusion.min_snr_gamma", "train_diffusion.tan_d"}
     assert "train_diffusion.p2_k" in used
-    assert all(value_at(tiny_params(), key) is not None for key in CHOICES)
+    assert all(value_at(tiny_params(), key) is not None for key in USED_ONLY_WITH)
 
 
 def test_weights_by_density_change_nothing_where_it_is_uniform() -> None:
-    assert "train_diffusion.sampling_weights" in unused_parameters(params("normal"))
-    assert "train_diffusion.sampling_weights" not in unused_parameters(params("linear"))
+    assert "train_diffusion.sampling_weights" in parameters_without_effect(params("normal"))
+    assert "train_diffusion.sampling_weights" not in parameters_without_effect(params("linear"))

@@ -1,7 +1,6 @@
 """Records of experiments from commits and folders, and what is refused."""
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +8,16 @@ import pytest
 
 from annealed_lab.experiments.records import (
     FILES,
-    CommitSource,
-    FolderSource,
     Record,
-    flat,
     parse_samples,
     parse_table,
     read_record,
     relevant_parameters,
 )
+from annealed_lab.experiments.sources import CommitSource, FolderSource
 from annealed_lm.common.errors import InputError
 from support.comparison_records import parameters, record_files, write_record
+from support.repositories import commit_all, start_repository
 
 CHANGES = {"T_schedule": "linear", "random_seed": 3}
 
@@ -37,43 +35,31 @@ def rewrite(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
-def git(*arguments: str) -> str:
-    identity = ("-c", "user.name=a", "-c", "user.email=a@localhost")
-    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, encoding="utf-8").stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    git("init", "--quiet")
+    start_repository()
     return tmp_path
-
-
-def commit(folder: Path) -> str:
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "a run", "--allow-empty")
-    return git("rev-parse", "HEAD")
 
 
 def test_a_record_holds_what_the_files_say(record: Path) -> None:
     found = read(record)
     assert found.values == parameters(CHANGES)
     assert found.training["flops_per_step"] == 2e12
-    assert found.validation["step"][-1] == 1200
-    assert list(found.by_log_snr) == ["under -4", "-4 to 0", "0 to 4", "over 4"]
-    assert found.quality["grammatical"]["step"] == [300, 600, 900, 1200]
-    assert found.timing["seconds"][-1] == 60
+    assert found.curves.validation["step"][-1] == 1200
+    assert list(found.curves.by_log_snr) == ["under -4", "-4 to 0", "0 to 4", "over 4"]
+    assert found.curves.quality["grammatical"]["step"] == [300, 600, 900, 1200]
+    assert found.curves.timing["seconds"][-1] == 60
     assert found.samples["greedy, generated"][0] == "Text 0 of linear & seed <3>, $5, 100%."
 
 
 def test_a_commit_and_a_folder_give_the_same_record(repository: Path) -> None:
     write_record(repository, CHANGES)
-    source = CommitSource(commit(repository))
-    found = read_record("run", source)
-    assert found.commit is not None
-    assert found.newness > 0
-    assert replace(found, commit=None, newness=0) == read(repository)
+    source = CommitSource(commit_all("a run"))
+    found, of_folder = read_record("run", source), read(repository)
+    assert (source.newness > 0, of_folder.source.newness, of_folder.source.commit) == (True, 0, None)
+    assert replace(found, source=of_folder.source) == of_folder
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -135,9 +121,9 @@ def test_a_run_that_diverged_is_told_apart(record: Path) -> None:
 
 def test_the_numbers_of_the_parent_commit_are_refused(repository: Path) -> None:
     write_record(repository, CHANGES)
-    first = commit(repository)
+    first = commit_all("a run")
     (repository / "params.yaml").write_text(json.dumps(parameters(CHANGES | {"random_seed": 4})), encoding="utf-8")
-    stale = commit(repository)
+    stale = commit_all("a run")
     read_record("first", CommitSource(first))
     with pytest.raises(InputError, match=r"^stale has the numbers of its parent commit although its parameters differ"):
         read_record("stale", CommitSource(stale))
@@ -145,26 +131,22 @@ def test_the_numbers_of_the_parent_commit_are_refused(repository: Path) -> None:
 
 def test_a_commit_that_changes_nothing_of_the_run_keeps_its_numbers(repository: Path) -> None:
     write_record(repository, CHANGES)
-    commit(repository)
+    commit_all("a run")
     (repository / "params.yaml").write_text(json.dumps(parameters(CHANGES | {"power": 7})), encoding="utf-8")  # of polynomial
-    read_record("same", CommitSource(commit(repository)))
+    read_record("same", CommitSource(commit_all("a run")))
 
 
 def test_a_new_run_on_top_of_another_is_no_stale_one(repository: Path) -> None:
     write_record(repository, CHANGES)
-    commit(repository)
+    commit_all("a run")
     write_record(repository, CHANGES | {"random_seed": 4})
-    assert read_record("new", CommitSource(commit(repository))).values["random_seed"] == 4
+    assert read_record("new", CommitSource(commit_all("a run"))).values["random_seed"] == 4
 
 
 def test_parameters_that_change_nothing_are_not_relevant() -> None:
     relevant = relevant_parameters(parameters({"T_schedule": "linear"}))
     assert {"T_schedule", "random_seed", "train_diffusion.start_fraction"} <= set(relevant)
     assert not {"power", "trackers", "train_diffusion.num_processes", "train_diffusion.base_schedule"} & set(relevant)
-
-
-def test_flat_names_values_by_their_sections() -> None:
-    assert flat({"a": 1, "b": {"c": [2], "d": {"e": None}}}) == {"a": 1, "b.c": [2], "b.d.e": None}
 
 
 def test_empty_texts_stay_where_they_are() -> None:
@@ -182,7 +164,7 @@ def test_empty_cells_at_the_end_of_a_table_are_empty_again() -> None:
 
 def test_quality_that_was_not_measured_at_a_step_is_no_point_of_its_curve(record: Path) -> None:
     (record / "plots/quality.tsv").write_text("step\tgrammatical\tperplexity\n600\t\t9\n1200\t0.5\t\n", encoding="utf-8")
-    assert read(record).quality == {
+    assert read(record).curves.quality == {
         "grammatical": {"step": [1200], "grammatical": [0.5]},
         "perplexity": {"step": [600], "perplexity": [9]},
     }

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from annealed_lab.comparison.comparison import compare
-from annealed_lab.comparison.paired_tests import holm, paired_test
-from annealed_lab.comparison.seed_statistics import share_of_bounds
+from annealed_lab.comparison.compare import compare
+from annealed_lab.comparison.seed_statistics import holm, paired_test
 from annealed_lab.comparison.variant_groups import Member
 from annealed_lm.common.errors import InputError
 from support.comparison_records import BINS, LABELS, stand_in, study
@@ -53,14 +52,12 @@ def test_p_is_corrected_over_variants_and_settings_of_one_metric(comparison: dic
         assert {number: test["p_holm"] for number, test in enumerate(tests)} == expected
 
 
-def test_shares_lie_between_control_and_ceiling(members: list[Member], comparison: dict[str, Any]) -> None:
-    one = members[0]
-    value = one.record.evaluation["samples"]["greedy"]["perplexity_corpus"]["value"]
-    assert share_of_bounds(one, "greedy", "perplexity_corpus") == pytest.approx((34 - value) / 30)
-    assert share_of_bounds(one, "greedy", "diversity") is None  # its control and ceiling are equal
-    assert share_of_bounds(one, "greedy", "memorization") is None
+def test_shares_lie_between_control_and_ceiling(comparison: dict[str, Any]) -> None:
     metrics = comparison["settings"][0]["metrics"]
-    assert "share" not in metrics["diversity (greedy)"]["normal"]
+    perplexity = metrics["perplexity_corpus (greedy)"]["normal"]
+    assert perplexity["share"]["mean"] == pytest.approx((34 - perplexity["mean"]) / 30)
+    assert "share" not in metrics["diversity (greedy)"]["normal"]  # its control and ceiling are equal
+    assert "memorization (greedy)" not in metrics
     assert 0 < metrics["grammatical (greedy)"]["normal"]["share"]["mean"] < 1
     assert comparison["settings"][0]["bounds"]["grammatical (greedy)"] == {"control": 0.2, "ceiling": 1.0}
 

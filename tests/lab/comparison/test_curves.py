@@ -1,6 +1,8 @@
+"""Curves by hand: means over seeds, and when one reaches the end of another."""
+
 import pytest
 
-from annealed_lab.comparison.steps_to_target import DIRECTIONS, first_step, median_above, reach, seconds_at, summarise
+from annealed_lab.comparison.curves import DIRECTIONS, first_step, mean_curve, median_above, reach, seconds_at, summarise
 from annealed_lm.reporting.tables import Columns
 
 TIMING: Columns = {"step": [10, 20, 40], "seconds": [5, 9, 29]}
@@ -9,6 +11,13 @@ BASELINE: Columns = {"step": [10, 20, 30], "loss": [0.9, 0.6, 0.5]}
 
 def curve(*losses: float) -> Columns:
     return {"step": [10, 20, 30], "loss": list(losses)}
+
+
+def test_a_mean_curve_has_every_step_of_any_curve_and_the_mean_of_those_that_have_it() -> None:
+    rows = mean_curve([{"step": [20, 10], "loss": [3, 1]}, {"step": [10, 30], "loss": [2, 5]}, {"step": [], "loss": []}], "loss")
+    assert [(row["step"], row["n"], row["mean"]) for row in rows] == [(10, 2, 1.5), (20, 1, 3), (30, 1, 5)]
+    assert [sorted(row) for row in rows] == [["high", "low", "mean", "n", "sd", "step"], *[["mean", "n", "step"]] * 2]
+    assert mean_curve([{"step": [], "loss": []}], "loss") == []
 
 
 @pytest.mark.parametrize(

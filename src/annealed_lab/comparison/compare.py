@@ -1,38 +1,36 @@
-"""Variants of the timestep distribution compared under each setting: means over seeds, paired differences from a baseline, steps
-to its quality. The result is plain JSON; tables, figures and the page are drawn from it alone.
+"""Variants of the timestep distribution, compared under each setting: means over seeds, paired differences from a baseline, steps
+to its quality. The result is plain JSON; tables, figures and pages are drawn from it alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from annealed_lab.comparison.curves import log_snr_curves, mean_curves
-from annealed_lab.comparison.paired_tests import ALPHA, POWER
-from annealed_lab.comparison.seed_statistics import LOSS, add_holm, bounds, differences, summaries
-from annealed_lab.comparison.steps_to_target import DIRECTIONS, is_finite, reach, summarise
+from annealed_lab.comparison.curves import DIRECTIONS, is_finite, log_snr_curves, mean_curves, reach, summarise
+from annealed_lab.comparison.seed_statistics import ALPHA, LOSS, POWER, add_holm, bounds, differences, seed_values, summaries
 from annealed_lab.comparison.variant_groups import Member, Members, Setting, is_evaluated, settings_of, varying, without_repeats
 from annealed_lm.common.errors import InputError
 from annealed_lm.reporting.tables import Columns
 
 BASELINE = "normal"
-MOST_TOLD = 3
-"""Reasons of leaving out, where nothing is left to compare."""
+MOST_REASONS = 3
+"""So many reasons of leaving out are given, where nothing is left to compare."""
 PREFERRED_QUALITY = ("grammatical", "mauve_train", "mauve_lm_train", "perplexity_corpus")
 """The quality to reach is the first of these that all records of a setting have."""
 
 
 def quality_curve(member: Member, metric: str) -> Columns:
-    return member.record.quality.get(metric, {"step": [], metric: []})
+    return member.record.curves.quality.get(metric, {"step": [], metric: []})
 
 
-def quality_of(setting: Setting, asked: str | None) -> str | None:
-    """The quality metric of a setting, None where its records share none: the one that was asked for, or the preferred one."""
-    choices = PREFERRED_QUALITY if asked is None else (asked,)
+def quality_of(setting: Setting, wanted: str | None) -> str | None:
+    """Return the quality metric of a setting, the wanted one or else the preferred one; None where its records share none."""
+    choices = PREFERRED_QUALITY if wanted is None else (wanted,)
     has = (metric for metric in choices if all(is_finite(quality_curve(each, metric), metric) for each in setting.members))
     return next(has, None)
 
 
 def steps_to_target(setting: Setting, baseline: str, name: str, curve: Callable[[Member], Columns]) -> dict[str, Any]:
-    """Variant -> when its curve reaches the end of the baseline's.
+    """Return variant -> when its curve reaches the end of the baseline's.
 
     Args:
         name: the column of the curve, and `validation_loss` or the metric.
@@ -43,7 +41,7 @@ def steps_to_target(setting: Setting, baseline: str, name: str, curve: Callable[
     for label, members in setting.variants.items():
         reached = {
             each.seed: reach(
-                curve(each), own[each.seed], name, direction, each.record.timing, each.record.training["flops_per_step"]
+                curve(each), own[each.seed], name, direction, each.record.curves.timing, each.record.training["flops_per_step"]
             )
             for each in members
             if each.seed in own
@@ -54,7 +52,7 @@ def steps_to_target(setting: Setting, baseline: str, name: str, curve: Callable[
 
 
 def shown_samples(setting: Setting) -> dict[str, Any]:
-    """The first texts of each variant under one seed, the smallest of those that most variants have, and of the references.
+    """Return the first texts of the variants under one seed, the smallest of those that most have, and of the references.
 
     Sample i of every variant has the same sampling seed, so it starts from the same noise.
     """
@@ -70,35 +68,35 @@ def shown_samples(setting: Setting) -> dict[str, Any]:
 
 
 def variant_entry(members: Members) -> dict[str, Any]:
-    """What a variant is, and of which records."""
+    """Say what a variant is, and of which records."""
     return {
         "parameters": dict(members[0].variant),
         "seeds": [each.seed for each in members],
         "records": [each.record.name for each in members],
-        "commits": [each.record.commit for each in members],
+        "commits": [each.record.source.commit for each in members],
         "flops_per_step": members[0].record.training["flops_per_step"],
         "parameters_of_the_model": members[0].record.training.get("parameters"),
     }
 
 
-def compare_setting(setting: Setting, baseline: str, asked: str | None, differing: Iterable[str]) -> dict[str, Any]:
-    """All that is compared under one setting."""
-    quality = quality_of(setting, asked)
-    curves: dict[str, tuple[str, Callable[[Member], Columns]]] = {LOSS: ("loss", lambda each: each.record.validation)}
+def compare_setting(setting: Setting, baseline: str, wanted: str | None, differing: Iterable[str]) -> dict[str, Any]:
+    """Compare all that there is under one setting."""
+    quality = quality_of(setting, wanted)
+    curves: dict[str, tuple[str, Callable[[Member], Columns]]] = {LOSS: ("loss", lambda each: each.record.curves.validation)}
     if quality is not None:
         curves[quality] = (quality, lambda each: quality_curve(each, quality))
     several = {key: each for key, each in curves.items() if all(len(each[1](one)["step"]) > 1 for one in setting.members)}
-    values = dict(setting.key)
+    parameters, values = dict(setting.key), seed_values(setting)
     return {
         "label": setting.label,
-        "parameters": {name: values.get(name) for name in differing},
+        "parameters": {name: parameters.get(name) for name in differing},
         "strategies": setting.strategies,
         "quality_metric": quality,
         "evaluation": setting.members[0].record.evaluation["settings"],
         "variants": {label: variant_entry(members) for label, members in setting.variants.items()},
         "bounds": bounds(setting),
-        "metrics": summaries(setting),
-        "differences": differences(setting, baseline),
+        "metrics": summaries(values),
+        "differences": differences(values, baseline),
         "steps_to_target": {key: steps_to_target(setting, baseline, name, read) for key, (name, read) in several.items()},
         "curves": {key: mean_curves(setting.variants, name, read) for key, (name, read) in curves.items()},
         "log_snr": log_snr_curves(setting.variants, baseline),
@@ -127,7 +125,7 @@ NOTES = (
 
 
 def compare(members: Members, baseline: str, quality: str | None, left_out: Sequence[str]) -> dict[str, Any]:
-    """The whole comparison, the same whatever the order of the members.
+    """Compare all members; the result is the same whatever their order.
 
     Args:
         baseline: label of the variant that the others are compared with.
@@ -139,8 +137,8 @@ def compare(members: Members, baseline: str, quality: str | None, left_out: Sequ
     """
     kept, repeats = without_repeats(members)
     if not kept:
-        more = [f"and {len(left_out) - MOST_TOLD} more"] if len(left_out) > MOST_TOLD else []
-        reasons = "; ".join([*left_out[:MOST_TOLD], *more]) or "there are none"
+        more = [f"and {len(left_out) - MOST_REASONS} more"] if len(left_out) > MOST_REASONS else []
+        reasons = "; ".join([*left_out[:MOST_REASONS], *more]) or "there are none"
         raise InputError(f"no finished experiment has all that a comparison needs: {reasons}")
     settings = settings_of(kept, baseline)
     found = {label for each in settings for label in each.variants}

@@ -1,3 +1,6 @@
+"""Intervals, tests and shares by hand, and how often they are wrong; no case warns."""
+
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -6,12 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from annealed_lab.comparison.paired_tests import (
+from annealed_lab.comparison.seed_statistics import (
+    MOST_FLIPPED,
     POWER,
     detectable_in_deviations,
     holm,
     mean_and_interval,
     paired_test,
+    share_of_bounds,
     sign_flip_p,
 )
 
@@ -34,6 +39,14 @@ def test_the_interval_of_a_mean_by_hand() -> None:
     assert found["sd"] == pytest.approx(math.sqrt(5 / 3))
     assert found["high"] - 2.5 == pytest.approx(3.182446 * 0.645497, rel=1e-5)
     assert 2.5 - found["low"] == pytest.approx(found["high"] - 2.5)
+
+
+def test_the_paired_test_by_hand() -> None:
+    """Of 1, 2, 3, 4: t = 2.5 / 0.645497 = 3.872983; with 3 degrees p = 1 - 2 / pi (atan u + u / (1 + u^2)), u = t / sqrt(3)."""
+    u = 3.8729833 / math.sqrt(3)
+    found = paired_test([1, 2, 3, 4])
+    assert found["p"] == pytest.approx(1 - 2 / math.pi * (math.atan(u) + u / (1 + u**2)))
+    assert found["p_flip"] == 2 / 16
 
 
 def test_the_paired_test_is_that_of_scipy() -> None:
@@ -76,12 +89,16 @@ def test_sign_flips_by_hand() -> None:
     assert sign_flip_p([0.0, 0.0]) == 1
 
 
-def test_sign_flips_are_those_of_scipy() -> None:
-    differences = [b - a for a, b in zip(FIRST, SECOND, strict=True)]
-    expected = stats.permutation_test(
-        (SECOND, FIRST), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
-    )
-    assert sign_flip_p(differences) == pytest.approx(expected.pvalue)
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_sign_flips_are_counted_one_by_one(n: int) -> None:
+    differences = np.random.default_rng(n).integers(-3, 4, n).astype(float)
+    sums = [abs(np.dot(signs, differences)) for signs in itertools.product((-1, 1), repeat=n)]
+    assert sign_flip_p(differences.tolist()) == np.mean([each >= abs(differences.sum()) for each in sums])
+
+
+def test_sign_flips_of_many_pairs_are_still_all_tried_and_of_more_none() -> None:
+    assert paired_test([1.0 + number for number in range(MOST_FLIPPED)])["p_flip"] == 2 / 2**MOST_FLIPPED
+    assert "p_flip" not in paired_test([1.0 + number for number in range(MOST_FLIPPED + 1)])
 
 
 def test_holm_by_hand() -> None:
@@ -111,23 +128,31 @@ def test_holm_finds_something_false_in_at_most_one_of_twenty_families() -> None:
     assert 0.035 < false < 0.065
 
 
-def null(seed: int, n: int, repeats: int = 2000) -> list[dict[str, float]]:
-    """Tests of pairs that share the luck of their seed and differ by chance alone."""
+def null(seed: int, n: int, repeats: int) -> list[list[float]]:
+    """Differences of pairs that share the luck of their seed and differ by chance alone."""
     random = np.random.default_rng(seed)
     luck = random.standard_normal((repeats, n))
     first, second = (luck + 0.5 * random.standard_normal((repeats, n)) for _ in range(2))
-    return [paired_test(list(map(float, row))) for row in second - first]
+    differences: list[list[float]] = (second - first).tolist()
+    return differences
 
 
 @pytest.mark.parametrize("n", [3, 5])
-def test_without_an_effect_one_test_in_twenty_finds_one_and_the_interval_holds_zero_in_the_others(n: int) -> None:
-    tests = null(n, n)
-    assert 0.035 < np.mean([test["p"] < 0.05 for test in tests]) < 0.065  # 3 standard errors of a share of 2000
-    assert 0.935 < np.mean([test["low"] < 0 < test["high"] for test in tests]) < 0.965
+def test_without_an_effect_nineteen_of_twenty_intervals_hold_zero(n: int) -> None:
+    intervals = [mean_and_interval(each) for each in null(n, n, 2000)]
+    assert 0.935 < np.mean([each["low"] < 0 < each["high"] for each in intervals]) < 0.965  # 3 standard errors of a share of 2000
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_difference_is_found_where_its_interval_does_not_hold_zero(n: int) -> None:
+    tests = [paired_test(each) for each in null(n, n, 200)]
+    found = [test["p"] < 0.05 for test in tests]
+    assert found == [not test["low"] < 0 < test["high"] for test in tests]
+    assert 0 < sum(found) < 25
 
 
 def test_without_an_effect_the_sign_flips_find_no_more_than_their_level() -> None:
-    assert np.mean([test["p_flip"] <= 1 / 16 for test in null(2, 5)]) < 1 / 16 + 0.016
+    assert np.mean([sign_flip_p(each) <= 1 / 16 for each in null(2, 5, 500)]) < 1 / 16 + 0.033  # 3 standard errors
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -141,3 +166,15 @@ def test_more_pairs_detect_less() -> None:
     found = [detectable_in_deviations(n) for n in (2, 3, 4, 5, 10, 30)]
     assert found == sorted(found, reverse=True)
     assert detectable_in_deviations(30) == pytest.approx((1.95996 + 0.84162) / math.sqrt(30), rel=0.06)  # the normal theory
+
+
+def test_a_share_lies_between_control_and_ceiling() -> None:
+    assert share_of_bounds(0.5, {"control": 0.2, "ceiling": 0.8}) == pytest.approx(0.5)
+    assert share_of_bounds(10.0, {"control": 34.0, "ceiling": 4.0}) == pytest.approx(0.8)
+    assert share_of_bounds(3.0, {"control": 34.0, "ceiling": 4.0}) == pytest.approx(31 / 30)
+
+
+def test_without_a_scale_there_is_no_share() -> None:
+    assert share_of_bounds(0.5, {"control": 0.9, "ceiling": 1.0}) is None
+    assert share_of_bounds(0.5, {"ceiling": 1.0}) is None
+    assert share_of_bounds(None, {"control": 0.2, "ceiling": 0.8}) is None

@@ -1,0 +1,77 @@
+"""Read the scores of experiments from their commits, and tell which were evaluated alike and may stand in one table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from annealed_lab.experiments.finished import commit_of, finished_experiments, read_text_at
+from annealed_lm.common.errors import InputError
+
+PARAMS, EVALUATION = "params.yaml", "metrics/evaluation.json"
+
+
+def read_evaluation(commit: str) -> dict[str, Any]:
+    """Return the scores of an experiment, and as `run` in a few words what was varied in it.
+
+    Raises:
+        InputError: the commit has none, or other parameters.
+    """
+    record: dict[str, Any] = json.loads(read_text_at(commit, EVALUATION))
+    values = YAML(typ="safe", pure=True).load(read_text_at(commit, PARAMS))
+    try:
+        schedule = f"polynomial {values['power']:g}" if values["T_schedule"] == "polynomial" else values["T_schedule"]
+        return record | {"run": f"T_schedule {schedule}, {values['optimizer']}, seed {values['random_seed']}"}
+    except KeyError as error:
+        raise InputError(
+            f"commit {commit[:12]} has no {error.args[0]} in {PARAMS}: it is not the result of an experiment of this version"
+        ) from error
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Return the first setting in which two evaluations differ, with both values; None if they were evaluated alike."""
+    first, second = one["settings"], other["settings"]
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return f"{keys[0]}: {first.get(keys[0])} and {second.get(keys[0])}" if keys else None
+
+
+def named_evaluations(names: Sequence[str]) -> dict[str, Any]:
+    """Return the evaluations of the named experiments, branches or commits.
+
+    Raises:
+        InputError: one has none, or two were evaluated differently.
+    """
+    evaluations = {name: read_evaluation(commit_of(name)) for name in names}
+    first, *others = evaluations
+    for name in others:
+        if found := difference(evaluations[first], evaluations[name]):
+            raise InputError(
+                f"{first} and {name} were evaluated differently ({found}), so their numbers cannot stand in one table: name "
+                "experiments of equal settings"
+            )
+    return evaluations
+
+
+def all_evaluations() -> tuple[dict[str, Any], list[str]]:
+    """Return the evaluations of the last commit and of every finished experiment that was evaluated like it, and for every other
+    experiment a sentence that says why it is left out.
+
+    Raises:
+        InputError: the last commit has none.
+    """
+    last = read_evaluation(commit_of("HEAD"))
+    evaluations, left_out = {"HEAD": last}, []
+    for name, commit in finished_experiments().items():
+        try:
+            evaluation = read_evaluation(commit)
+        except InputError as error:
+            left_out.append(str(error))
+            continue
+        if found := difference(last, evaluation):
+            left_out.append(f"{name} was evaluated differently from HEAD ({found})")
+        elif evaluation == last:
+            left_out.append(f"{name} has the numbers of HEAD")
+        else:
+            evaluations[name] = evaluation
+    return evaluations, left_out

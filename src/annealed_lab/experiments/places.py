@@ -1,0 +1,23 @@
+"""Name the places where dvc.yaml puts what the stages make, and let a command read them elsewhere."""
+
+import argparse
+from pathlib import Path
+
+PLACES = {
+    "params": "params.yaml",
+    "texts": "data/prepared",
+    "latents": "data/latents",
+    "references": "data/references",
+    "samples": "data/samples",
+    "autoencoder": "models/autoencoder",
+    "diffusion": "models/diffusion",
+    "language-model": "models/language_model",
+    "judges": "models/judges",
+}
+"""What the stages call a file or folder (as an option, --texts) -> its path in the project."""
+
+
+def add_places(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add an option for each of the named places."""
+    for name in names:
+        parser.add_argument(f"--{name}", type=Path, default=Path(PLACES[name]), metavar="PATH", help="(%(default)s)")

@@ -1,0 +1,25 @@
+import argparse
+from itertools import pairwise
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from annealed_lab.experiments.places import PLACES, add_places
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_place_is_one_of_the_pipeline_under_the_name_that_stages_call_it_by() -> None:
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+    commands = [stage["cmd"].split() for stage in stages.values()]
+    outs = {out for stage in stages.values() for out in stage["outs"] if isinstance(out, str)}
+    for name, path in PLACES.items():
+        assert any((f"--{name}", path) in pairwise(command) for command in commands), name
+        assert path in {*outs, "params.yaml"}
+
+
+def test_a_command_reads_them_where_they_are_unless_it_is_given_another_place() -> None:
+    parser = argparse.ArgumentParser()
+    add_places(parser, "language-model", "texts")
+    args = parser.parse_args(["--texts", "elsewhere"])
+    assert vars(args) == {"language_model": Path("models/language_model"), "texts": Path("elsewhere")}
