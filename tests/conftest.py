@@ -2,15 +2,53 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from support.fork_server import FORKING, SHARED, forking
 
 if TYPE_CHECKING:
     from annealed_lm.autoencoder.model import Autoencoder
 
 # The tensors of tests are tiny: threads would only wait for each other. Read when torch is imported, so set before.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cold", action="store_true", help="start Python and DVC anew for each command, as a user does")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the process that starts the others, make what they share; they find it in their environment."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    shared = ExitStack()
+    config.add_cleanup(shared.close)
+    folder = Path(shared.enter_context(tempfile.TemporaryDirectory(prefix="tests-")))
+    os.environ[SHARED] = str(folder)
+    os.environ.pop(FORKING, None)
+    if not config.option.cold:
+        os.environ[FORKING] = str(shared.enter_context(forking(folder / "forking")))
+
+
+@pytest.fixture(scope="session")
+def finished_project() -> Path:
+    """A project in which the default experiment and one of another T schedule, `linear`, have run. Tests leave it as it is."""
+    from support import projects
+
+    return projects.finished_project()
+
+
+@pytest.fixture
+def project(finished_project: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_project` that a test may change."""
+    from support.projects import copy_project
+
+    return copy_project(finished_project, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

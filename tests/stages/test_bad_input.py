@@ -79,21 +79,29 @@ def not_json(raw: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dataset_name", "put", "told"),
-    [
-        ("text", no_file, "texts.txt is not there"),
-        ("e2e", corrupt_archive, "e2e-dataset.zip has sha256"),
-        ("text", wrong_encoding, "texts.txt line 2 is not UTF-8"),
-        ("roc", not_json, "train.json line 2"),
-    ],
+    [("text", no_file, "texts.txt is not there"), ("e2e", corrupt_archive, "e2e-dataset.zip has sha256")],
 )
-def test_corpora(
+def test_files_that_cannot_be_those_of_the_corpus(
     dataset_name: str, put: Callable[[Path], None], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_params(tmp_path / "params.yaml", {"dataset_name": dataset_name})
     put(tmp_path / "raw")
-    paths = {"raw": "raw", "out": "corpus"}
-    assert told in run_stage(monkeypatch, tmp_path, "fetch_corpus", **paths)
+    assert told in run_stage(monkeypatch, tmp_path, "fetch_corpus", raw="raw", out="corpus")
     assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "put", "told"),
+    [("text", wrong_encoding, "texts.txt line 2 is not UTF-8"), ("roc", not_json, "train.json line 2")],
+)
+def test_files_that_cannot_be_read(
+    dataset_name: str, put: Callable[[Path], None], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path / "params.yaml", {"dataset_name": dataset_name, "prepare_data": {"split": "random"}})
+    put(tmp_path / "raw")
+    sentence = run_stage(monkeypatch, tmp_path, "prepare_data", corpus=f"raw/{dataset_name}", out="prepared")
+    assert told in sentence
+    assert not (tmp_path / "prepared").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,17 @@ draw = random.Random(0)
 Kills = list[tuple[str, int]]
 """One after the other, on one training: the moment, and the how manieth of its kind; or "any", and per cent of a whole run."""
 
-CHAINS: list[Kills] = [
-    *([(moment, draw.randint(1, 7))] for moment in CHECKPOINT_MOMENTS),
+QUICK: list[Kills] = [
+    [("among_the_bytes", draw.randint(1, 7))],
     [(moment, draw.randint(1, 2)) for moment in CHECKPOINT_MOMENTS],
-    *([("at_an_output", draw.randint(1, OUTPUT_RENAMES))] for _ in range(3)),
+    [("at_an_output", draw.randint(1, OUTPUT_RENAMES))],
+    [("any", draw.randint(30, 60))],
+]
+THOROUGH: list[Kills] = [
+    *([(moment, draw.randint(1, 7))] for moment in CHECKPOINT_MOMENTS if moment != "among_the_bytes"),
+    *([("at_an_output", draw.randint(1, OUTPUT_RENAMES))] for _ in range(2)),
     [("among_the_bytes", 2), ("at_an_output", 1), ("at_an_output", OUTPUT_RENAMES)],
-    *([("any", draw.randint(5, 90))] for _ in range(4)),
+    *([("any", draw.randint(5, 90))] for _ in range(3)),
     [("any", draw.randint(30, 60)), ("any", draw.randint(20, 40))],
 ]
 
@@ -70,12 +75,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def test_twenty_kills_are_tried_of_which_many_within_a_checkpoint() -> None:
-    moments = [moment for kills in CHAINS for moment, _ in kills]
+    moments = [moment for kills in [*QUICK, *THOROUGH] for moment, _ in kills]
     assert len(moments) == 20
     assert sum(moment in CHECKPOINT_MOMENTS for moment in moments) >= 6
 
 
-@pytest.mark.parametrize("kills", CHAINS, ids=lambda kills: ",".join(f"{moment}-{count}" for moment, count in kills))
+def spelt(kills: Kills) -> str:
+    return ",".join(f"{moment}-{count}" for moment, count in kills)
+
+
+@pytest.mark.parametrize("kills", [*QUICK, *(pytest.param(kills, marks=pytest.mark.slow) for kills in THOROUGH)], ids=spelt)
 def test_killed_and_run_again_equals_undisturbed(kills: Kills, stage: Stage, tmp_path: Path) -> None:
     for moment, count in kills:
         stage.kill(tmp_path, moment, count)
@@ -95,7 +104,7 @@ def test_a_kill_within_a_checkpoint_costs_no_more_than_that_checkpoint(moment: s
 
 
 @pytest.mark.parametrize("send", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("share", [draw.uniform(0.1, 0.9) for _ in range(2)])
+@pytest.mark.parametrize("share", [0.7, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_stopped_at_any_moment_and_run_again_equals_undisturbed(
     send: signal.Signals, share: float, stage: Stage, tmp_path: Path
 ) -> None:

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from test_stages import IN_TURN, ROOT, STAGES, make_project
+from support.projects import ROOT, STAGES, commands, copy_code, outs
 
-pytestmark = pytest.mark.slow
-
+IN_TURN = """
+import json, runpy, sys
+for script, *arguments in json.loads(sys.argv[1]):
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+"""
+"""Runs scripts in one process, for the libraries take seconds to import."""
 GUARD = """
 import sys
 
@@ -111,14 +115,11 @@ def test_the_guard_refuses_other_machines_and_their_names_and_nothing_else(tmp_p
 
 
 def test_the_default_pipeline_needs_no_network_and_no_downloaded_model(tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
     (tmp_path / "models").mkdir()
-    project = make_project(tmp_path / "project")
-    scripts = [stage["cmd"].split()[1:] for stage in STAGES.values()]
+    project = copy_code(tmp_path / "project")
+    scripts = [command[1:] for command in commands(*STAGES)]
     finished = run_guarded(project, tmp_path / "models", IN_TURN, json.dumps(scripts))
     assert finished.returncode == 0, finished.stderr
     assert "REFUSED" not in finished.stderr
-    for stage in STAGES.values():
-        for out in stage["outs"]:
-            assert (project / (out if isinstance(out, str) else next(iter(out)))).exists()
+    assert all((project / out).exists() for stage in STAGES for out in outs(stage))
     assert [path for path in (tmp_path / "models").rglob("*") if path.is_file()] == []

@@ -1,13 +1,10 @@
 """README's recipe "Add a T schedule", followed literally in a copy of the code."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from support.tiny import ROOT
+from support.projects import ROOT, call
 
 
 def follow(copy: Path) -> str:
@@ -19,7 +16,7 @@ def follow(copy: Path) -> str:
     line = re.search(r'"\w+": \w+', entry)
     assert name
     assert line
-    path = copy / "src" / "annealed_lm" / "annealing.py"
+    path = copy / "src" / "annealed_lm" / "annealing" / "t_schedules.py"
     code = path.read_text(encoding="utf-8")
     before, registry = code.split("T_SCHEDULES: dict[str, Shape] = {")
     changed = f"{before}{function}T_SCHEDULES: dict[str, Shape] = {{\n    {line[0]},{registry}"
@@ -31,18 +28,14 @@ def follow(copy: Path) -> str:
 def test_the_recipe_gives_a_schedule_that_keeps_the_contract(tmp_path: Path) -> None:
     for name in ("src", "tests", "presets"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("params.yaml", "pyproject.toml", "README.md"):
+    for name in ("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"):
         shutil.copy2(ROOT / name, tmp_path / name)
     name = follow(tmp_path)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     params = tmp_path / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("T_schedule: normal", f"T_schedule: {name}"), encoding="utf-8")
-    checked = [sys.executable, "src/validate_params.py", "--params", "params.yaml", "--out", "ok"]
-    subprocess.run(checked, cwd=tmp_path, env=environment, check=True)
-    tests = ["tests/test_timestep_sampling.py", "tests/test_annealing.py", "tests/test_range_sampling.py"]
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", name, *tests]
-    ran = subprocess.run(pytest, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout
-    passed = re.search(r"(\d+) passed", ran.stdout)
+    call(tmp_path, "python", "src/validate_params.py", "--params", "params.yaml", "--out", "ok")
+    tests = [f"tests/annealing/test_{module}.py" for module in ("timesteps", "t_schedules", "ranges")]
+    printed = call(tmp_path, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", name, *tests)
+    passed = re.search(r"(\d+) passed", printed)
     assert passed
     assert int(passed[1]) > 40

@@ -69,8 +69,6 @@ def test_texts_become_latents_and_latents_texts(
     for strategy in STRATEGIES:
         texts = decode_latents(autoencoder, [latents[i] for i in range(5)], strategy, settings, seed=0, batch_size=2)
         assert len(texts) == 5
-    report = read_json(project / "out" / "reconstruction.json")
-    assert all(0 <= report[f"noise_{level}"]["token"] <= 1 for level in (0.0, 0.3, 0.5, 0.7))
     assert not list((project / "resume").glob("*"))  # a finished training leaves no checkpoint
 
 

@@ -347,6 +347,7 @@ def test_a_run_with_other_parameters_does_not_take_the_checkpoint(
     assert len(list((tmp_path / "stopped" / "resume").iterdir())) == 1  # that of the stopped training
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(run: Run, latents: Path, tmp_path: Path) -> None:
     changes = {"num_train_steps": 300, "checkpoint_every": 10, "evaluate_every": 8, "log_every": 7}
     expected = outputs(run(**changes))

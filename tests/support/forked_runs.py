@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[2]
+from support.projects import ROOT, environment
+
 Tick = Callable[[], None]
 """Called at each of the moments of a kind; one of the calls does not come back."""
 
@@ -164,10 +165,10 @@ class ForkedRuns:
 
 @contextmanager
 def forked_runs() -> Iterator[ForkedRuns]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    environment.pop("DVC_ROOT", None)
-    command = [sys.executable, __file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    variables = environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])}
+    variables.pop("DVC_ROOT", None)
+    command = ["python", __file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"

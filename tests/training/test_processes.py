@@ -1,9 +1,7 @@
 """Several processes on one batch train as one process does."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from annealed_lm.common.files import read_tsv
 from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.processes import ALONE, Processes
 from support.diffusion_runs import arguments, weights
-from support.tiny import CPU, ROOT, write_latents
+from support.projects import ROOT, environment
+from support.tiny import CPU, write_latents
 
 LABELS = ("bad", "fair", "good")
 CHANGES: dict[str, Any] = {"class_conditional": True, "num_train_steps": 12, "train_batch_size": 9, "log_every": 1}
@@ -54,20 +51,30 @@ def test_one_of_several_asks_the_others(monkeypatch: pytest.MonkeyPatch) -> None
     assert waits == [True]
 
 
-def agree(rank: int, folder: str) -> None:
-    """What two processes find, each in a file of its own."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    processes = Processes(rank, 2, CPU)
-    own = torch.tensor(rank + 1.0)
-    found: list[Tensor | bool] = [processes.sum(own), own, processes.any(rank == 1), processes.any(False), processes.is_main]
-    processes.wait()
-    torch.save([float(each) for each in found], Path(folder) / str(rank))
+AGREE = """
+import sys
+import torch
+from annealed_lm.training.processes import Processes
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+processes = Processes(rank, 2, torch.device("cpu"))
+own = torch.tensor(rank + 1.0)
+found = [processes.sum(own), own, processes.any(rank == 1), processes.any(False), processes.is_main]
+processes.wait()
+print([float(each) for each in found])
+"""
+"""Prints what one of two processes finds."""
 
 
 def test_two_processes_agree(tmp_path: Path) -> None:
-    spawn(agree, (str(tmp_path),), nprocs=2)
-    assert torch.load(tmp_path / "0") == [3, 1, True, False, True]
-    assert torch.load(tmp_path / "1") == [3, 2, True, False, False]
+    (tmp_path / "agree.py").write_text(AGREE)
+    pipes: dict[str, Any] = {"env": environment() | {"PYTHONPATH": str(ROOT / "src")}, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(["python", str(tmp_path / "agree.py"), str(rank), str(tmp_path)], **pipes) for rank in range(2)]
+    assert [process.communicate(timeout=120)[0] for process in both] == [
+        "[3.0, 1.0, 1.0, 0.0, 1.0]\n",
+        "[3.0, 2.0, 1.0, 0.0, 0.0]\n",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +84,10 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, latents: Path, **changes: Any) -> "subprocess.Popen[str]":
     """The stage, as DVC starts it, in a session of its own."""
-    command = [sys.executable, str(ROOT / "src" / "train_diffusion.py"), *arguments(folder, latents, CHANGES | changes)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "WORLD_SIZE")}
+    command = ["python", str(ROOT / "src" / "train_diffusion.py"), *arguments(folder, latents, CHANGES | changes)]
+    without = {name: value for name, value in environment().items() if name not in ("DVC_ROOT", "WORLD_SIZE")}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment | {"OMP_NUM_THREADS": "1"}, start_new_session=True, **pipes)
+    return subprocess.Popen(command, env=without, start_new_session=True, **pipes)
 
 
 def run(folder: Path, latents: Path, **changes: Any) -> str:

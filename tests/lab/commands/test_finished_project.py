@@ -1,0 +1,102 @@
+"""The commands on a project in which experiments have run, as a user types them."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+from support.projects import call, refused
+
+LABELS = ("cheap", "expensive", "moderate")
+
+
+def lab(project: Path, *command: str) -> str:
+    return call(project, "python", "src/lab.py", *command)
+
+
+def refused_by_lab(project: Path, *command: str) -> str:
+    return refused(project, "python", "src/lab.py", *command)
+
+
+def test_experiments_stand_in_one_table_with_their_intervals(finished_project: Path) -> None:
+    table = lab(finished_project, "table", "--experiments", "main", "linear").splitlines()
+    names = [line.split("|")[1].strip() for line in table if line.startswith("|")][2:]
+    assert {"train_train", "train_valid", "baseline", "greedy, control", "greedy, ceiling"} < set(names)
+    assert any(name.startswith("main (T_schedule normal, muon, seed 42)") for name in names)
+    assert any(name.startswith("linear (T_schedule linear, muon, seed 42)") for name in names)
+    assert re.search(r"\| linear .*\| [0-9.e+]+ \[[0-9.e+]+, [0-9.e+]+\] \|", "\n".join(table))
+
+
+def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(project: Path) -> None:
+    call(project, "dvc", "exp", "run", "--temp", "--name", "fewer", "--set-param", "sample_texts.num_samples=30")
+    told = refused_by_lab(project, "table", "--experiments", "main", "fewer")
+    assert "main and fewer were evaluated differently (num_samples: 40 and 30)" in told
+    table = lab(project, "table")
+    assert "left out: fewer was evaluated differently from HEAD (num_samples: 40 and 30)" in table
+    assert "| HEAD (T_schedule normal" in table
+    assert re.search(r"^left out: [a-z]+-[a-z]+ has the numbers of HEAD$", table, flags=re.MULTILINE)
+    assert "| linear (T_schedule linear" in table
+    assert "| fewer" not in table
+
+
+def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
+    lab(project, "test-report", "--experiment", "linear")
+    record = json.loads((project / "metrics" / "test" / "linear.json").read_text())
+    assert record["settings"]["held_out"] == "test"
+    assert record["settings"]["eval_seeds"] == [42, 43, 44, 45, 46]
+    assert record["T_schedule"] == "linear"
+    row = record["samples"]["greedy"]
+    assert {"mauve_train", "mauve_test"} <= set(row)
+    assert "mauve_valid" not in row
+    assert row["perplexity"]["std"] > 0
+    assert {"train_train", "train_test", "baseline"} <= set(record["references"])
+    assert list((project / ".resume").glob("*-test")) == []
+    commit_hash = call(project, "git", "rev-parse", record["commit"]).strip()
+    for name in ("linear", commit_hash):
+        told = refused_by_lab(project, "test-report", "--experiment", name)
+        assert f"{name} was evaluated on the test split already, which is done once" in told
+    told = refused_by_lab(project, "test-report", "--experiment", "nosuch")
+    assert "nosuch is no finished experiment, branch or commit" in told
+
+
+def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) -> None:
+    sweep = ("frontier", "--eta", "1", "--strategies", "greedy", "--sampling-timesteps")
+    lab(project, *sweep, "2", "5")
+    kept = {path: path.stat().st_mtime_ns for path in (project / ".frontier").rglob("*.json")}
+    assert len(kept) == 2
+    lab(project, *sweep, "2", "5", "10")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    record = json.loads((project / "metrics" / "frontier.json").read_text())
+    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10]
+    samples = json.loads((project / "metrics" / "evaluation.json").read_text())["samples"]["greedy"]
+    assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
+    assert (project / "plots" / "frontier.png").stat().st_size > 0
+    told = refused_by_lab(project, *sweep, "101")
+    assert "--sampling-timesteps 101: it should be from 1 to the model's 100" in told
+
+
+def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
+    lab(project, "bench", "--sections", "evaluation", "--repeats", "2")
+    evaluation = json.loads((project / "metrics" / "bench.json").read_text())["evaluation"]
+    assert evaluation["texts"] == 40
+    at_hand, *recomputed = evaluation["rows"]
+    assert len(recomputed) == 2
+    assert 0 < at_hand["seconds"] < recomputed[-1]["seconds"]
+    assert all(row["share of it at hand"] == at_hand["seconds"] / row["seconds"] for row in recomputed)
+
+
+def test_labelled_texts_are_generated_by_a_conditional_model_only(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "generated.csv"
+    generate = ("generate", "--texts-per-label", "3", "--out", str(out))
+    assert "knows no labels: it was trained with class_conditional: false" in refused_by_lab(project, *generate)
+    settings = ("train_diffusion.class_conditional=true", "sample_texts.guidance_weight=2")
+    call(project, "dvc", "exp", "run", "--name", "labelled", *(part for each in settings for part in ("--set-param", each)))
+    samples = json.loads((project / "metrics" / "samples.json").read_text())
+    assert set(samples["by_label"]["greedy"]) == set(LABELS)
+    assert 0 <= samples["greedy"]["has_label"] <= samples["greedy"]["grammatical"] <= 1
+    lab(project, *generate)
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [label for label in LABELS for _ in range(3)]
+    told = refused_by_lab(project, *generate, "--labels", "free")
+    assert f"does not know the label free: its labels are {', '.join(LABELS)}" in told
