@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,14 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def code_of(stage: str) -> set[str]:
     """The script and our files that it imports, directly or not, as dvc.yaml writes them."""
     files = import_closure.code_of(SOURCE / f"{stage}.py", left_out=None if stage == READS_THE_SCHEMA else SCHEMA)
     return {str(file.relative_to(ROOT)) for file in files}
 
 
+@cache
 def code_under(dep: str) -> set[str]:
     """The files of a dep that is code: itself, or those of the folder."""
     path = ROOT / dep

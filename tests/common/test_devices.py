@@ -1,12 +1,11 @@
 import ctypes
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annealed_lm.common.devices import keep_freed_memory
-from support.tiny import ROOT
+from support.projects import ROOT, call
 
 FAULTS = """
 import resource, sys
@@ -23,11 +22,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="another C library than glibc")
-def test_the_system_is_asked_for_memory_once() -> None:
-    faults = [
-        int(subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, check=True, cwd=ROOT / "src").stdout)
-        for way in ("keep", "default")
-    ]
+def test_the_system_is_asked_for_memory_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faults.py").write_text(FAULTS)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    faults = [int(call(tmp_path, "python", "faults.py", way)) for way in ("keep", "default")]
     assert faults[0] < faults[1] / 3
 
 

@@ -6,15 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.projects import ROOT, STAGES, commands, copy_code, outs
 
 IN_TURN = """
-import json, runpy, sys
+import json, pathlib, runpy, sys
 for script, *arguments in json.loads(sys.argv[1]):
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")
+    if script == "src/prepare_data.py":
+        pathlib.Path("data/prepared/test.jsonl").write_text("not a row")
 """
-"""Runs scripts in one process, for the libraries take seconds to import."""
+"""Runs scripts in one process, for the libraries take seconds to import; makes the test split unreadable."""
 GUARD = """
 import sys
 
@@ -114,12 +118,24 @@ def test_the_guard_refuses_other_machines_and_their_names_and_nothing_else(tmp_p
     assert set(refused[4:]) == {"socket.getaddrinfo huggingface.co", "socket.gethostbyname huggingface.co"}
 
 
-def test_the_default_pipeline_needs_no_network_and_no_downloaded_model(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    project = copy_code(tmp_path / "project")
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project beside an empty folder of models, in which all stages have run behind the guard."""
+    folder = tmp_path_factory.mktemp("offline")
+    (folder / "models").mkdir()
+    project = copy_code(folder / "project")
     scripts = [command[1:] for command in commands(*STAGES)]
-    finished = run_guarded(project, tmp_path / "models", IN_TURN, json.dumps(scripts))
+    finished = run_guarded(project, folder / "models", IN_TURN, json.dumps(scripts))
     assert finished.returncode == 0, finished.stderr
     assert "REFUSED" not in finished.stderr
+    return project
+
+
+def test_the_default_pipeline_needs_no_network_and_no_downloaded_model(project: Path) -> None:
     assert all((project / out).exists() for stage in STAGES for out in outs(stage))
-    assert [path for path in (tmp_path / "models").rglob("*") if path.is_file()] == []
+    assert [path for path in (project.parent / "models").rglob("*") if path.is_file()] == []
+
+
+def test_the_test_split_is_read_by_no_stage_after_it_was_made(project: Path) -> None:
+    assert (project / "data" / "prepared" / "test.jsonl").read_text() == "not a row"
+    assert (project / "metrics" / "evaluation.json").exists()

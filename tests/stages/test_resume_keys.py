@@ -1,8 +1,6 @@
 """What a training may be taken up with again, and what it says where it starts anew: the stage train_diffusion as it is."""
 
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +11,7 @@ from accelerate.state import AcceleratorState
 
 import train_diffusion
 from annealed_lm.common.errors import InputError
-from annealed_lm.trainers.denoiser import DiffusionTrainer
-from support.diffusion_runs import arguments, outputs
+from support.diffusion_runs import arguments, outputs, stop_after_the_first_row
 from support.tiny import ROOT, write_latents
 
 STOPPED = {"learning_rate": 0.02, "dropout": 0.1}
@@ -43,7 +40,7 @@ class Stage:
 
     def stop_after_two_steps(self) -> None:
         with self.monkeypatch.context() as patch:
-            patch.setattr(DiffusionTrainer, "record_time", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            stop_after_the_first_row(patch)
             with pytest.raises(InputError, match="stopped by a signal after step 2"):
                 self.run()
 
@@ -72,7 +69,7 @@ def touch(*names: str) -> Edit:
 
 
 UNRELATED = (
-    "annealed_lab/comparison/page.py",
+    "annealed_lab/comparison/tables.py",
     "annealed_lm/evaluation/scores.py",
     "annealed_lm/reporting/tables.py",
     "annealed_lm/trainers/autoencoder.py",

@@ -95,14 +95,6 @@ def test_the_curve_of_quality_ends_at_the_scores_of_the_final_model(finished_pro
     assert curve[0]["perplexity"] != curve[-1]["perplexity"]
 
 
-def test_the_test_split_is_read_by_no_stage_after_it_was_made(project: Path) -> None:
-    hidden = project / "data" / "prepared" / "test.jsonl"
-    hidden.unlink()
-    hidden.write_text("not a row\n")
-    for command in commands(*list(STAGES)[list(STAGES).index("prepare_data") + 1 :]):
-        call(project, *command)
-
-
 def test_samples_are_as_many_as_asked_for(finished_project: Path) -> None:
     lines = (finished_project / "data" / "samples" / "42" / "greedy.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(lines) == NUM_SAMPLES

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,7 +30,8 @@ from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from annealed_lm.diffusion.process import LOSSES
 from annealed_lm.trainers.denoiser import DiffusionTrainer
-from support.diffusion_runs import STEPS, TOP_LEVEL, arguments, differ, outputs, weights
+from annealed_lm.training import descriptions
+from support.diffusion_runs import STEPS, TOP_LEVEL, arguments, differ, outputs, stop_after_the_first_row, weights
 from support.tiny import ROOT, make_autoencoder, write_latents, write_params, write_prepared
 
 LABELS = ("bad", "fair", "good")
@@ -101,10 +103,14 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_latents(tmp_path_factory.mktemp("project") / "labelled", LABELS)
 
 
+code_digests = cache(descriptions.code_digests)
+
+
 @pytest.fixture(autouse=True)
-def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process has one precision for good; here each run chooses its own."""
+def nothing_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each run choose its precision, which a process has for good, and read the code, which stays as it is, once."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(descriptions, "code_digests", code_digests)
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -228,7 +234,7 @@ def test_latents_encoded_on_the_fly_train_as_cached_ones_do(run: Run, tmp_path: 
         paths = {"params": "encoding.yaml", "texts": "texts", "autoencoder": "autoencoder", "out": "latents"}
         monkeypatch.setattr(sys, "argv", ["encode_latents.py", *(f"--{name}={folder / path}" for name, path in paths.items())])
         encode_latents.main()
-        run(folder, on=folder / "latents", train_latents=train_latents, num_train_steps=20, batching="padded")
+        run(folder, on=folder / "latents", train_latents=train_latents, num_train_steps=20)
     curves = [read_tsv(tmp_path / folder / "curves" / "training.tsv") for folder in ("cached", "on_the_fly")]
     losses = [[float(row["loss"]) for row in rows] for rows in curves]
     assert losses[1] == pytest.approx(losses[0], rel=5e-3)
@@ -340,7 +346,7 @@ def test_a_run_with_other_parameters_does_not_take_the_checkpoint(
     run: Run, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(DiffusionTrainer, "record_time", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        stop_after_the_first_row(patch)
         with pytest.raises(InputError, match="stopped by a signal after step 2"):
             run(tmp_path / "stopped", learning_rate=0.02)
     assert outputs(run(tmp_path / "stopped")) == outputs(reference)

@@ -1,12 +1,16 @@
 """Runs of the stage train_diffusion for tests: its arguments, and what it leaves."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from annealed_lm.trainers.records import TrainingRecords
 from support.tiny import write_params
 
 STEPS = 8
@@ -58,3 +62,14 @@ def outputs(folder: Path, names: tuple[str, ...] = ("out", "curves", "snapshots"
     """All files but that of the times, which no two runs share."""
     paths = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and path.name != "timing.tsv"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def stop_after_the_first_row(patch: pytest.MonkeyPatch) -> None:
+    """Let trainings in this process be sent SIGTERM when they have written down the first row of their curve."""
+    add_training_row = TrainingRecords.add_training_row
+
+    def stop(self: TrainingRecords, done: int, row: dict[str, float]) -> None:
+        add_training_row(self, done, row)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    patch.setattr(TrainingRecords, "add_training_row", stop)

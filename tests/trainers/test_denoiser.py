@@ -1,3 +1,4 @@
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,12 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch(parts: int, latents: Pat
         torch.testing.assert_close(cut.train_step(step), whole.train_step(step), atol=1e-4, rtol=1e-4)
 
 
-def test_compiled_and_eager_steps_are_the_same_but_for_rounding(latents: Path) -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_and_eager_steps_are_the_same_but_for_rounding(
+    backend: str, latents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has the graphs of the second, which turns them into machine code, slowly."""
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     require_compiler()  # else `compile` says so, which is tested where it is made
     compiled, eager = (make_trainer(latents, compile=each) for each in (True, False))
     for step in range(4):

@@ -23,7 +23,8 @@ from annealed_lm.trainers.denoiser import DiffusionTrainer
 from annealed_lm.training import trackers
 from annealed_lm.training.processes import make_accelerator
 from annealed_lm.training.trackers import WANDB_DEFAULTS, CurveTracking, require_installed, tracking
-from support.tiny import ROOT, write_latents, write_params
+from support.projects import ROOT, call, environment
+from support.tiny import write_latents, write_params
 
 ALL = ["wandb", "tensorboard", "dvclive"]
 NAMES = {"loss", "T_now", "mean_t", "learning_rate", "validation_loss"}
@@ -138,10 +139,10 @@ def checkout(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for command in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "start"]):
             subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=folder, check=True)
     stage = arguments(project / "copy", latents, ALL, Path(".trackers"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "DVC"))}
-    environment |= {"DVC_ROOT": str(project), "DVC_EXP_NAME": "loud-owl", "HOME": str(project / "home")}
-    program = [sys.executable, str(ROOT / "src" / "train_diffusion.py"), *stage]
-    subprocess.run(program, cwd=project / "copy", env=environment, check=True, stderr=subprocess.DEVNULL)
+    variables = {name: value for name, value in environment().items() if not name.startswith(("WANDB", "DVC"))}
+    variables |= {"DVC_ROOT": str(project), "DVC_EXP_NAME": "loud-owl", "HOME": str(project / "home")}
+    program = ["python", str(ROOT / "src" / "train_diffusion.py"), *stage]
+    subprocess.run(program, cwd=project / "copy", env=variables, check=True, stderr=subprocess.DEVNULL)
     return project
 
 
@@ -230,7 +231,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_done(
     require_installed(["tensorboard"])
 
 
-def test_a_package_that_python_does_not_find_is_not_installed() -> None:
+def test_a_package_that_python_does_not_find_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({ALL}))  # find_spec says that they are not there
@@ -241,8 +242,8 @@ for name in {ALL}:
     except InputError as error:
         print(error)
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    lines = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    lines = call(tmp_path, "python", "-c", program)  # anew: accelerate looks for them when it is imported
     assert [line.split(",")[0] for line in lines.splitlines()] == [f"trackers names {name}" for name in ALL]
 
 

@@ -5,8 +5,26 @@ import json
 import re
 from pathlib import Path
 
-from support.projects import call, refused
+from support.projects import call, commit, refused, running
 
+STUDY = """\
+variants:
+  linear:
+    T_schedule: linear
+  diverging:
+    optimizer: adamw
+    train_diffusion.learning_rate: 1e+30
+conditions:
+  short:
+    train_diffusion.num_train_steps: 20
+grids:
+- variants: [linear, diverging]
+  conditions: [short]
+  seeds: [42]
+workers: 2
+threads: 1
+"""
+"""Of two points: the first has the parameters of the experiment `linear`, so that nothing is computed again; the second fails."""
 LABELS = ("cheap", "expensive", "moderate")
 
 
@@ -28,15 +46,15 @@ def test_experiments_stand_in_one_table_with_their_intervals(finished_project: P
 
 
 def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(project: Path) -> None:
-    call(project, "dvc", "exp", "run", "--temp", "--name", "fewer", "--set-param", "sample_texts.num_samples=30")
-    told = refused_by_lab(project, "table", "--experiments", "main", "fewer")
-    assert "main and fewer were evaluated differently (num_samples: 40 and 30)" in told
+    call(project, "dvc", "exp", "run", "--temp", "--name", "other", "--set-param", "sample_texts.eval_seeds=[43]")
+    told = refused_by_lab(project, "table", "--experiments", "main", "other")
+    assert "main and other were evaluated differently (eval_seeds: [42] and [43])" in told
     table = lab(project, "table")
-    assert "left out: fewer was evaluated differently from HEAD (num_samples: 40 and 30)" in table
+    assert "left out: other was evaluated differently from HEAD (eval_seeds: [42] and [43])" in table
     assert "| HEAD (T_schedule normal" in table
     assert re.search(r"^left out: [a-z]+-[a-z]+ has the numbers of HEAD$", table, flags=re.MULTILINE)
     assert "| linear (T_schedule linear" in table
-    assert "| fewer" not in table
+    assert "| other" not in table
 
 
 def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
@@ -76,7 +94,7 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
-    lab(project, "bench", "--sections", "evaluation", "--repeats", "2")
+    lab(project, "bench", "--sections", "evaluation", "--repeats", "1")
     evaluation = json.loads((project / "metrics" / "bench.json").read_text())["evaluation"]
     assert evaluation["texts"] == 40
     at_hand, *recomputed = evaluation["rows"]
@@ -100,3 +118,16 @@ def test_labelled_texts_are_generated_by_a_conditional_model_only(project: Path,
     assert [row["label"] for row in rows] == [label for label in LABELS for _ in range(3)]
     told = refused_by_lab(project, *generate, "--labels", "free")
     assert f"does not know the label free: its labels are {', '.join(LABELS)}" in told
+
+
+def test_a_study_runs_what_is_left_and_says_what_failed(project: Path) -> None:
+    (project / "two.yaml").write_text(STUDY)
+    commit(project, "study")
+    told = refused_by_lab(project, "study", "two.yaml").splitlines()
+    assert told[0] == "two: 2 points: 0 done, 0 running, 0 failed, 2 left"
+    assert "two-linear-short-42: done" in told
+    assert any(line.startswith("two-diverging-short-42: failed") and "lower the learning rate" in line for line in told)
+    assert told[-1] == "two: 2 points: 1 done, 0 running, 1 failed, 0 left"
+    assert running((project / "runs/two/two-linear-short-42.log").read_text()) <= {"validate_params", "report"}
+    assert call(project, "git", "status", "--porcelain") == ""
+    assert "| two-linear-short-42 (T_schedule linear" in lab(project, "table")
