@@ -60,14 +60,15 @@ identity:
 	@git config user.name > /dev/null || { git config user.name annealed_lm && echo "git has no user.name: this clone uses annealed_lm"; }
 	@git config user.email > /dev/null || { git config user.email annealed_lm@localhost && echo "git has no user.email: this clone uses annealed_lm@localhost"; }
 
+# Modules are compiled when they are first imported: to compile all of them takes as long as everything else here.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -r requirements.txt
+	$(VENV)/bin/python -m pip install --no-compile -r requirements.txt
 	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-trackers.txt requirements.txt | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -r requirements-dev.txt
+	$(VENV)/bin/python -m pip install --no-compile -r requirements-dev.txt
 	touch $@
