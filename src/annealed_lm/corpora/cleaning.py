@@ -76,8 +76,9 @@ def read_files(dataset_name: str, folder: Path, preparation: Preparation) -> Spl
     Raises:
         InputError: a file that the split needs is missing, or a file cannot be read.
     """
-    for name in CORPUS_FILES[dataset_name].required[preparation.split]:
-        if not (folder / name).is_file():
+    corpus = CORPUS_FILES[dataset_name]
+    for name in corpus.required[preparation.split]:
+        if not corpus.file_of(folder, name).is_file():
             raise InputError(
                 f"split = {preparation.split} of dataset_name = {dataset_name} needs {name}, which {folder} has not: "
                 "put it into the raw folder of the corpus, or choose split = random"
