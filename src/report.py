@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.common.files import copy_file, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
+from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
 from annealed_lm.config.config import load_config, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
@@ -55,9 +55,10 @@ def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, s
 
 
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
-    """Write the texts as a figure and as a file."""
+    """Write the texts as a figure and as a file of one text a line."""
     save_png(samples_figure(samples), plots / "samples.png")
-    write_text(plots / "samples.txt", "\n\n".join("\n".join([title, *texts]) for title, texts in samples.items()) + "\n")
+    blocks = ("\n".join([title, *map(one_line, texts)]) for title, texts in samples.items())
+    write_text(plots / "samples.txt", "\n\n".join(blocks) + "\n")
 
 
 def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """A disk that takes no more, in whatever words a library says it."""
 
 import errno
+import io
 import os
 import re
 import resource
@@ -108,6 +109,15 @@ def test_whatever_else_goes_wrong_stays_what_it_is(error: Exception, tmp_path: P
         fill(tmp_path / "model", fail)
     assert caught.value is error
     assert isinstance(error, InputError) or disk_error_number(error) is None
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_nothing_that_is_printed_ends_a_program(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", printed)
+    with one_sentence_errors():
+        print("\u0645 \U0001f363 \ud83d", flush=True)
+    assert printed.buffer.getvalue().decode(encoding) == r"\u0645 \U0001f363 \ud83d" + "\n"
 
 
 def test_ctrl_c_is_one_line() -> None:

@@ -10,6 +10,7 @@ from annealed_lm.common.files import (
     atomic_path,
     copy_file,
     file_sha256,
+    one_line,
     partials,
     read_json,
     read_jsonl,
@@ -120,6 +121,12 @@ def test_a_text_replaces_the_one_before(tmp_path: Path) -> None:
         write_text(tmp_path / "a.md", text)
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == "Café £20\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_one_line_is_one_line_for_every_reader() -> None:
+    for character in map(chr, range(0x10000)):
+        assert len(one_line(f"a{character}b").splitlines()) == 1
+    assert one_line("a\nb\r\n\u2028 \\n \t caf\u00e9 \U0001f600") == "a\\nb\\r\\n\\u2028 \\n \t caf\u00e9 \U0001f600"
 
 
 def test_json_keeps_order_and_letters(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend: one clear sentence each, exit status 1, no traceback."""
 
 import errno
+import io
 import os
 import re
 import sys
@@ -71,11 +72,14 @@ def disk_errors_name(target: Path, partial: Path) -> Iterator[None]:
 
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """End the program with one sentence where the user, and not the code, is at fault.
+    """End the program with one sentence where the user, and not the code, is at fault, and let nothing that it prints end it.
 
     Raises:
         SystemExit: for an `InputError`, a disk that takes no more and Ctrl-C; any other error keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know no Arabic
     try:
         yield
     except KeyboardInterrupt as error:

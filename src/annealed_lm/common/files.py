@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from annealed_lm.common.errors import InputError, disk_errors_name
 
 PARTIAL = ".partial"
 """What the hidden name of a file or folder that is being written ends with."""
+LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+"""Whatever a program may take for the end of a line."""
 
 
 @contextmanager
@@ -81,6 +84,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file with one JSON object a line."""
     with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
         return [json.loads(line) for line in file]
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its line breaks written out, as \\n or \\u2028, for files and messages of one text a line."""
+    return LINE_BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def read_texts(path: Path) -> list[str]:
