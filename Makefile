@@ -1,7 +1,11 @@
 # Each target is one line over the real command. VENV names another virtual environment, PYTHON another Python 3.11.
 VENV ?= .venv
 PYTHON ?= python3.11
-export PATH := $(abspath $(VENV))/bin:$(PATH)
+SPECIAL := : ; ' " ` & | < > ( ) * ? [ ] \ %
+$(foreach sign,$(SPECIAL),$(if $(findstring $(sign),$(VENV)),$(error VENV = $(VENV) has a $(sign), which make or the shell takes for its own: name another folder)))
+export PATH := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin:$(PATH)
+empty :=
+override VENV := $(subst $(empty) $(empty),\ ,$(VENV))# a space as make and the shell both take it, in targets and commands
 
 HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
 
@@ -11,6 +15,7 @@ PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal --cov
 .PHONY: run test test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
+	@python src/lab.py doctor --before-run
 	dvc exp run
 
 test: $(VENV)/.installed-dev lint  ## what CI runs, in under eight minutes on two cores
@@ -52,22 +57,24 @@ doctor: $(VENV)/.installed  ## what could go wrong in the next run
 clean-resume: $(VENV)/.installed  ## list interrupted trainings, remove stale ones: older than DAYS (14), or of other code
 	python src/lab.py clean-resume $(if $(DAYS),--days $(DAYS))
 
-clean:  ## state of interrupted trainings, drawn plots
+clean:  ## state of interrupted trainings, half-written outputs, drawn plots; while nothing runs
 	rm -rf .resume .frontier dvc_plots
+	find data models metrics plots -name '.*.partial' -prune -exec rm -rf {} +
 
 # DVC keeps experiments as git commits, so git needs a name; where it has none at all, this clone alone gets one.
 identity:
 	@git config user.name > /dev/null || { git config user.name annealed_lm && echo "git has no user.name: this clone uses annealed_lm"; }
 	@git config user.email > /dev/null || { git config user.email annealed_lm@localhost && echo "git has no user.email: this clone uses annealed_lm@localhost"; }
 
+# Modules are compiled when they are first imported: to compile all of them takes as long as everything else here.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -r requirements.txt
+	$(VENV)/bin/python -m pip install --no-compile -r requirements.txt
 	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
-	touch $@
+	touch "$@"
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-trackers.txt requirements.txt | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -r requirements-dev.txt
-	touch $@
+	$(VENV)/bin/python -m pip install --no-compile -r requirements-dev.txt
+	touch "$@"

@@ -1,13 +1,12 @@
 """Scores, curves and samples -> metrics/*.json and plots/*: small files that are kept in git and that DVC compares."""
 
 import argparse
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.common.files import read_json, read_texts, read_tsv, write_json, write_text, write_tsv
+from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
 from annealed_lm.config.config import load_config, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
@@ -35,7 +34,7 @@ def read_samples(samples: Path, references: Path, strategies: list[str], seed: i
 def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) -> None:
     """Write the curves as tables, for `dvc plots`, and as figures."""
     for name in CURVES:
-        shutil.copyfile(curves / f"{name}.tsv", plots / f"{name}.tsv")
+        copy_file(curves / f"{name}.tsv", plots / f"{name}.tsv")
     write_tsv(plots / "T_schedules.tsv", long_table(T_schedules, "T_schedule"))
     training = columns(read_tsv(curves / "training.tsv"), ("step", "loss", "T_now", "mean_t", "learning_rate"))
     validation = columns(read_tsv(curves / "validation.tsv"), ("step", "loss"))
@@ -47,7 +46,7 @@ def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) 
 
 def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, seed: int, plots: Path) -> None:
     """Write how the texts came out along the training, between control and ceiling, as a table and as a figure."""
-    shutil.copyfile(quality / "quality.tsv", plots / "quality.tsv")
+    copy_file(quality / "quality.tsv", plots / "quality.tsv")
     rows = read_tsv(quality / "quality.tsv")
     drawn = {metric: curve(rows, metric) for metric in DRAWN_METRICS if metric in rows[0]}
     levels = {bound: references[bound][strategy] for bound in BOUNDS} | {"baseline": references["baseline"]}
@@ -56,9 +55,10 @@ def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, s
 
 
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
-    """Write the texts as a figure and as a file."""
+    """Write the texts as a figure and as a file of one text a line."""
     save_png(samples_figure(samples), plots / "samples.png")
-    write_text(plots / "samples.txt", "\n\n".join("\n".join([title, *texts]) for title, texts in samples.items()) + "\n")
+    blocks = ("\n".join([title, *map(one_line, texts)]) for title, texts in samples.items())
+    write_text(plots / "samples.txt", "\n\n".join(blocks) + "\n")
 
 
 def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Mapping[str, Any]) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.common.files import atomic_path, write_jsonl
+from annealed_lm.common.files import atomic_path, one_line, write_jsonl
 from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.generation.solvers import SamplingSettings
 from annealed_lm.generation.texts import TextSampler, text_rows
+
+SHOWN_CHARACTERS = 500
+"""Of the text that is printed."""
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
 
     model, autoencoder = DiffusionModel.load(args.diffusion), Autoencoder.load(args.autoencoder)
     sampler = TextSampler(model, args.latents, autoencoder, default_device())
+    report = []
     with atomic_path(args.out) as partial:
         for seed in section.eval_seeds:
             outline = sampler.outline(section.num_samples, seed)
@@ -34,7 +38,9 @@ def main() -> None:
                 decoding = settings_from(section, DecodingSettings)
                 texts = sampler.texts(latents, strategy, decoding, seed, section.batch_size)
                 write_jsonl(partial / str(seed) / f"{strategy}.jsonl", text_rows(texts, outline.labels))
-                print(f"seed {seed}, {strategy}: {len(texts)} texts, {texts.count('')} empty; the first: {texts[0]}")
+                first = one_line(texts[0])[:SHOWN_CHARACTERS]
+                report.append(f"seed {seed}, {strategy}: {len(texts)} texts, {texts.count('')} empty; the first: {first}")
+    print("\n".join(report))  # now: whatever comes of it, the texts are there
 
 
 if __name__ == "__main__":

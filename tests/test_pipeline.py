@@ -41,6 +41,7 @@ COVERED_WITHOUT_USE = {
         "common/intervals.py",
         "common/model_description.py",
         "common/padding.py",
+        "common/token_ids.py",
         "generation/language_model.py",
         "generation/reconstruction.py",
     },

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize, train_tokenizer
+from support.tiny import save_bart
 
 TEXTS = [
     "the rusty crown is a korean brasserie with lovely desserts .",
@@ -36,6 +38,58 @@ def test_a_text_comes_back_to_the_letter(kind: str, text: str) -> None:
     assert ids[-1] == tokenizer.eos_token_id
     assert not {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id} & set(ids[1:-1])
     assert decode(tokenizer, ids) == text
+
+
+SPELT_OUT = [
+    "the <unk> sat on the mat",
+    "</s> <s>a<pad> <mask></s>",
+    "N <unk>'s <unk> @-@ <unk>",
+    "<unk>",
+    "[UNK] [CLS] [SEP] [PAD] [MASK] <|endoftext|> <eos>",
+]
+"""Texts that spell out special tokens, as those of PTB and WikiText do."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("text", SPELT_OUT)
+def test_a_special_token_that_a_text_spells_out_is_the_characters_that_it_is(
+    kind: str, saved: bool, text: str, tmp_path: Path
+) -> None:
+    tokenizer = train_tokenizer([*TEXTS, *SPELT_OUT], kind, KINDS[kind] + 40, MAX_TOKENS)
+    if saved:
+        tokenizer.save_pretrained(tmp_path)
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    ids = tokenize(tokenizer, [text], 200)[0]
+    assert not set(tokenizer.all_special_ids) & set(ids[1:-1])
+    assert decode(tokenizer, ids) == text
+    assert tokenization_counts(tokenizer, [text], [ids]) == {"truncated_texts": 0, "unknown_tokens": 0}
+
+
+def test_a_pretrained_tokenizer_gives_them_back_too(tmp_path: Path) -> None:
+    save_bart(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert "<mask>" in tokenizer.all_special_tokens
+    for text in SPELT_OUT:
+        assert decode(tokenizer, tokenize(tokenizer, [text], 200)[0]) == text
+
+
+def test_special_tokens_that_a_tokenizer_takes_for_words_are_counted() -> None:
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "the": 2, "cat": 3}, "<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+    texts = ["the </s> cat </s>", "the <unk> cat", "the cat"]
+    assert tokenization_counts(tokenizer, texts, tokenize(tokenizer, texts, MAX_TOKENS)) == {
+        "truncated_texts": 0,
+        "unknown_tokens": 1,
+        "special_tokens_lost": 2,
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_texts_are_no_tokens(kind: str) -> None:
+    assert tokenize(make(kind), [], MAX_TOKENS) == []
+    assert tokenization_counts(make(kind), [], []) == {"truncated_texts": 0, "unknown_tokens": 0}
 
 
 def test_bpe_gives_back_texts_that_it_never_saw() -> None:

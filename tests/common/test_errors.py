@@ -1,9 +1,14 @@
 """A disk that takes no more, in whatever words a library says it."""
 
 import errno
+import io
 import os
 import re
 import resource
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from annealed_lm.common.errors import DISK_ERRORS, InputError, disk_error_number, one_sentence_errors
+from annealed_lm.common.errors import DISK_ERRORS, INTERRUPTED, InputError, disk_error_number, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json
 
 
@@ -22,10 +27,14 @@ def save_with_torch(path: Path) -> None:
         torch.save({"a": torch.zeros(10**6)}, file)
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {
+SOURCE = Path(torch.__file__).parent
+"""A folder with a file of some size, to copy."""
+WRITERS: dict[str, Callable[[Path], object]] = {
     "torch": save_with_torch,
     "numpy": lambda path: np.save(path, np.zeros(10**6)),
     "safetensors": lambda path: save_file({"a": torch.zeros(10**6)}, path),
+    "copy": lambda path: shutil.copyfile(SOURCE / "functional.py", path),
+    "copies": lambda path: shutil.copytree(SOURCE / "optim", path, ignore=shutil.ignore_patterns("__pycache__")),
     "text": lambda path: write_json(path, {"a": "a" * 10**6}),
 }
 
@@ -36,7 +45,7 @@ def message(error: BaseException) -> str:
     return str(caught.value)
 
 
-def fill(target: Path, write: Callable[[Path], None]) -> None:
+def fill(target: Path, write: Callable[[Path], object]) -> None:
     with atomic_path(target) as partial:
         partial.mkdir()
         write(partial / "weights")
@@ -100,3 +109,60 @@ def test_whatever_else_goes_wrong_stays_what_it_is(error: Exception, tmp_path: P
         fill(tmp_path / "model", fail)
     assert caught.value is error
     assert isinstance(error, InputError) or disk_error_number(error) is None
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_nothing_that_is_printed_ends_a_program(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", printed)
+    with one_sentence_errors():
+        print("\u0645 \U0001f363 \ud83d", flush=True)
+    assert printed.buffer.getvalue().decode(encoding) == r"\u0645 \U0001f363 \ud83d" + "\n"
+
+
+def test_ctrl_c_is_one_line() -> None:
+    assert message(KeyboardInterrupt()) == INTERRUPTED
+    assert "\n" not in INTERRUPTED
+
+
+CODE = Path(__file__).parents[2] / "src"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(CODE)}
+SCRIPT = """
+import annealed_lm.common.offline
+import sys, time
+if sys.argv[1] == "imports":
+    print("now", flush=True); time.sleep(60)
+from annealed_lm.common.errors import one_sentence_errors
+if __name__ == "__main__":
+    with one_sentence_errors():
+        print("now", flush=True); time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("moment", ["imports", "main"])
+def test_ctrl_c_is_one_line_at_any_moment_of_a_script(moment: str, tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "stage.py"), moment]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == "now\n"
+        script.send_signal(signal.SIGINT)
+        _, told = script.communicate(timeout=50)
+    assert told == INTERRUPTED + "\n"
+    assert script.returncode != 0
+
+
+def test_any_other_uncaught_error_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text("import annealed_lm.common.offline\nraise ValueError('a bug')\n")
+    ended = subprocess.run([sys.executable, tmp_path / "stage.py"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Traceback")
+    assert ended.stderr.endswith("ValueError: a bug\n")
+
+
+@pytest.mark.parametrize("script", sorted(CODE.glob("*.py")), ids=lambda path: path.stem)
+def test_every_script_shows_ctrl_c_so_from_its_first_import_of_ours(script: Path) -> None:
+    """Nothing that takes long is imported before `errors` is."""
+    lines = [line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))]
+    slow = [line for line in lines if line.split()[1].split(".")[0] not in sys.stdlib_module_names]
+    assert slow[0].split()[1] in {"annealed_lm.common.offline", "annealed_lm.common.errors", "annealed_lab.cli"}

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import (
     atomic_path,
+    copy_file,
     file_sha256,
+    one_line,
+    partials,
     read_json,
     read_jsonl,
     read_labels,
@@ -73,11 +77,56 @@ def test_failure_leaves_the_last_good_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def write_while_it_is_written(target: Path) -> tuple[Path, Path]:
+    """Write `target`, and once more in the midst of it; the paths that were written to."""
+    with atomic_path(target) as first, atomic_path(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+    return first, second
+
+
+def test_what_a_killed_process_of_the_same_id_left_is_no_part_of_the_output(tmp_path: Path) -> None:
+    left = [tmp_path / f".samples.{process}.partial" for process in (1, os.getpid())]
+    for partial in left:
+        partial.mkdir()
+        (partial / "beam.jsonl").touch()
+    with atomic_path(tmp_path / "samples") as partial:
+        partial.mkdir()  # which fails where one is there
+        (partial / "greedy.jsonl").touch()
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["greedy.jsonl"]
+    first, second = write_while_it_is_written(tmp_path / "a.txt")
+    assert first != second
+    assert (tmp_path / "a.txt").read_text() == "first"  # it was the last to be whole
+
+
+def test_what_killed_processes_left_is_found_at_any_depth_and_once(tmp_path: Path) -> None:
+    assert partials(tmp_path) == partials(tmp_path / "not there") == []
+    with atomic_path(tmp_path / "data" / "latents") as folder, atomic_path(folder / "train.npy") as inner:
+        inner.touch()
+        (tmp_path / "data" / "a.partial").touch()  # not hidden: it is somebody's own
+        assert partials(tmp_path) == [folder]
+    assert partials(tmp_path) == []
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "new" / "target"
+    source.write_text("text")
+    copy_file(source, target)
+    assert target.read_text() == "text"
+    assert partials(tmp_path) == []
+
+
 def test_a_text_replaces_the_one_before(tmp_path: Path) -> None:
     for text in ("first", "Café £20\n"):
         write_text(tmp_path / "a.md", text)
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == "Café £20\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_one_line_is_one_line_for_every_reader() -> None:
+    for character in map(chr, range(0x10000)):
+        assert len(one_line(f"a{character}b").splitlines()) == 1
+    assert one_line("a\nb\r\n\u2028 \\n \t caf\u00e9 \U0001f600") == "a\\nb\\r\\n\\u2028 \\n \t caf\u00e9 \U0001f600"
 
 
 def test_json_keeps_order_and_letters(tmp_path: Path) -> None:

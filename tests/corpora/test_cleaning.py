@@ -1,4 +1,5 @@
 import sys
+import unicodedata
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,29 @@ def texts_of(rows: list[LabelledText]) -> list[str]:
     [
         ("A plain text.", "A plain text.", set()),
         ("  runs of \t white\u00a0\u2003space\r", "runs of white space", set()),
-        ("\ufeffzero\u200bwidth \x00 text\x07", "zero width text", {"control_characters"}),
+        ("\ufeffzero\u200bwidth \x00 te\x07xt\x7f", "zerowidth text", {"control_characters"}),
+        ("co\u00adoperate", "cooperate", {"control_characters"}),
+        (
+            "word\u2060joiner, \u200fright\u200e to \u202bleft\u202c \u2066a\u2069",
+            "wordjoiner, right to left a",
+            {"control_characters"},
+        ),
+        ("e\u00ad\u0301", "\u00e9", {"control_characters", "not_nfc"}),
+        ("line\x0bfeeds\x0c of\x1call\x85kinds", "line feeds of all kinds", set()),
+        (
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+            set(),
+        ),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            {"other_scripts"},
+        ),
+        ("\u0600\u0661 \u06dd", "\u0600\u0661 \u06dd", set()),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e007f", "\U0001f3f4\U000e0067\U000e0062\U000e007f", set()),
+        ("a \u200d b", "a b", set()),
+        ("\u200c \u200d\u200c", None, {"empty"}),
         ("half a \ud800 pair", "half a pair", {"control_characters"}),
         ("Cafe\u0301", "Caf\u00e9", {"not_nfc"}),
         (" \t ", None, {"empty"}),
@@ -59,6 +82,16 @@ def test_what_cleaning_does_to_a_row_is_counted(row: str, kept: str | None, find
     assert rows == ([] if kept is None else [LabelledText(kept, "a label")])
     expected = {"rows": 1, "rows_kept": len(rows)} | dict.fromkeys(findings, 1)
     assert {name: count for name, count in counts.items() if count or name in expected} == expected
+
+
+def test_white_space_between_letters_is_one_space_and_nothing_else_that_is_not_seen_is_any() -> None:
+    unseen = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")]
+    rows, counts = clean(unlabelled(f"o{character}o" for character in unseen), KEEP_DUPLICATES)
+    assert counts["rows_kept"] == len(unseen) > 2048
+    for character, row in zip(unseen, rows, strict=True):
+        expected = {"o o"} if character.isspace() else {"oo", f"o{character}o"}
+        assert row.text in expected, hex(ord(character))
+        assert row.text == "oo" or unicodedata.category(character) not in ("Cc", "Cs") or character.isspace()
 
 
 def test_duplicates_are_dropped_or_kept_after_cleaning() -> None:

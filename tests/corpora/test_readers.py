@@ -10,19 +10,10 @@ from annealed_lm.corpora.readers import (
     Splits,
     read_e2e,
     read_json_lines,
-    read_lines,
     unlabelled,
     without_escapes,
 )
 from support.raw_files import AG_NEWS, E2E_CONTENTS, SST2, write_archive, write_files, write_json_lines
-
-
-def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
-    path = tmp_path / "texts.txt"
-    path.write_bytes("\ufefffirst\x85still first\u2028\r\n\r\nthird\nlast".encode())
-    assert read_lines(path) == ["first\x85still first\u2028", "", "third", "last"]
-    path.write_bytes(b"")
-    assert read_lines(path) == []
 
 
 @pytest.mark.parametrize("data", [b"one\ntwo\n\xff\nfour\n", b"one\r\ntwo\r\nth\xe9\r\n"])
@@ -75,6 +66,43 @@ def test_an_archive_that_is_not_the_official_one_is_refused(tmp_path: Path) -> N
         READERS["e2e"](tmp_path, "random")
 
 
+STORY = 'Ann had a cat.,It ran.,She ran.,"The cat, ""Tom"", hid.",They met.'
+STORIES = ['Ann had a cat. It ran. She ran. The cat, "Tom", hid. They met.', "A. B. C. D. E."]
+ROC_HEADER = "storyid,storytitle,sentence1,sentence2,sentence3,sentence4,sentence5"
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.json"])
+@pytest.mark.parametrize("header", [ROC_HEADER, '"' + ROC_HEADER.replace(",", '","') + '"', "\ufeffS" + ROC_HEADER[1:]])
+def test_the_original_file_of_roc_is_read(name: str, header: str, tmp_path: Path) -> None:
+    """Its stories are the sentences without the title; several such files after each other are one."""
+    write_files(tmp_path, {name: f"{header}\r\n1,Cat,{STORY}\r\n{header}\r\n2,L,A., B. ,C.,D.,E.\r\n\r\n"})
+    assert READERS["roc"](tmp_path, "random") == {"train": unlabelled(STORIES)}
+    write_json_lines(tmp_path / "valid.json", ["held out"])
+    assert READERS["roc"](tmp_path, "official")["valid"] == unlabelled(["held out"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f"1,Cat,{STORY}\n", "line 1 is not the header of ROCStories' CSV files: storyid, storytitle, sentence1, sentence2, "),
+        (f"{ROC_HEADER}\n1,Cat,{STORY},more\n", "line 2 has 8 columns, not the 7 columns storyid, "),
+        (f"{ROC_HEADER}\n1,Cat,{STORY}\n\n2,Cat,{STORY}\n", "line 3 has 0 columns"),
+    ],
+)
+def test_a_row_that_is_no_story_is_named(content: str, told: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.csv": content})
+    with pytest.raises(InputError, match=f"train.csv {told}"):
+        READERS["roc"](tmp_path, "random")
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n\n", "\r\n \t\r\n", "\n\n  "])
+def test_blank_lines_at_the_end_are_no_rows(end: str, tmp_path: Path) -> None:
+    files = {**SST2, **AG_NEWS, "train.json": '["One."]\n', "valid.json": '["Two."]\n'}
+    expected = {name: READERS[name](write_files(tmp_path, files), "official") for name in ("sst2", "ag_news", "roc")}
+    write_files(tmp_path, {name: content + end for name, content in files.items()})
+    assert {name: READERS[name](tmp_path, "official") for name in expected} == expected
+
+
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     members = write_archive(tmp_path, {"train": E2E_CONTENTS["train"]})
     archive = tmp_path / E2E_ARCHIVE
@@ -96,6 +124,31 @@ def test_sst2_rows_are_sentences_with_the_names_of_their_labels(tmp_path: Path) 
     assert splits["test"][0] == ("long ", "negative")
     assert splits["test"][3] == ("it 's \"great", "positive")
     assert READERS["sst2"](tmp_path, "random") == {"train": splits["train"]}
+
+
+@pytest.mark.parametrize("header", ["idx\tsentence\tlabel", "\tSentence\tLabel", "index\tsentence\tlabel"])
+def test_sst2_may_have_an_index_or_any_other_column(header: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.tsv": f"{header}\n0\tgood \t1\n1\tbad\t0\n"})
+    assert READERS["sst2"](tmp_path, "random") == {"train": [("good ", "positive"), ("bad", "negative")]}
+    write_files(tmp_path, {"train.tsv": "label\tsentence\tidx\n1\tgood \t0\n0\tbad\t1\n"})
+    assert READERS["sst2"](tmp_path, "random") == {"train": [("good ", "positive"), ("bad", "negative")]}
+
+
+@pytest.mark.parametrize(
+    "header", ["Class Index,Title,Description", '"class_index","title","description"', "\ufeffclass index, title,DESCRIPTION"]
+)
+def test_ag_news_may_have_a_header(header: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.csv": f"{header}\n3,Oil,It rose.\n"})
+    assert READERS["ag_news"](tmp_path, "random") == {"train": [("It rose.", "Business")]}
+    write_files(tmp_path, {"train.csv": "id,title,description,class index\n7,Oil,It rose.,3\n"})
+    assert READERS["ag_news"](tmp_path, "random") == {"train": [("It rose.", "Business")]}
+
+
+def test_a_field_may_be_long(tmp_path: Path) -> None:
+    long = "word " * 60_000
+    write_files(tmp_path, {"train.csv": f'1,a,"{long}"\n', "train.json": f"{ROC_HEADER}\n1,a,{long},b,c,d,e\n"})
+    assert READERS["ag_news"](tmp_path, "random") == {"train": [(long, "World")]}
+    assert READERS["roc"](tmp_path, "random")["train"][0].text == f"{long.strip()} b c d e"
 
 
 def test_ag_news_rows_are_descriptions_with_the_names_of_their_labels(tmp_path: Path) -> None:
@@ -138,6 +191,9 @@ def test_what_ag_news_escapes_is_undone_where_it_is_clear(escaped: str, text: st
         ("train.tsv", "good\t1\n", "line 1 is not the header"),
         ("dev.tsv", "sentence\tlabel\ngood\t1\nbad\n", "line 3 has 1 columns, not the 2 columns sentence, label$"),
         ("train.tsv", "sentence\tlabel\r\na\tb\t1\r\n", "line 2 has 3 columns"),
+        ("dev.tsv", "index\tsentence\n0\tgood\n", "line 1 is not the header"),
+        ("dev.tsv", "idx\tsentence\tlabel\n0\tgood\n", "line 2 has 2 columns, not the 3 columns idx, sentence, label$"),
+        ("train.tsv", "sentence\tlabel\na\t1\n\nb\t1\n", "line 3 has 1 columns"),
         ("train.tsv", "sentence\tlabel\na\t2\n", r"line 2 has the label '2': allowed are 0 \(negative\), 1 \(positive\)$"),
     ],
 )
@@ -150,7 +206,9 @@ def test_a_row_that_is_not_sst2_is_named(tmp_path: Path, file: str, content: str
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("train.csv", "Class Index,Title,Description\n", r"line 1 has the label 'Class Index': allowed are 1 \(World\), "),
+        ("train.csv", "Class Index,Title\n", "line 1 has 2 columns, not the 3 columns class index, title, description$"),
+        ("train.csv", "Class,Title,Description\n", r"line 1 has the label 'Class': allowed are 1 \(World\), "),
+        ("train.csv", "class index,title,description\n1,a,b\nclass index,title,description\n", "line 3 has the label 'class ind"),
         ("test.csv", '1,"a\nb",c\n0,d,e\n', "line 3 has the label '0': allowed are 1 "),
         ("train.csv", "1,a,b\n2,c\n", "line 2 has 2 columns, not the 3 columns class index, title, description$"),
         ("train.csv", "1,a,b\n\n2,c,d\n", "line 2 has 0 columns"),

@@ -86,9 +86,19 @@ def test_files_of_the_official_split_come_along_where_they_are(tmp_path: Path) -
     assert names(tmp_path / "official") == {"source.json", "train.json", "valid.json"}
 
 
+def test_a_csv_file_of_roc_comes_in_the_place_of_the_other_one(tmp_path: Path) -> None:
+    put(tmp_path / "raw" / "roc" / "train.csv", b"storyid")
+    fetch_corpus("roc", [tmp_path / "raw"], tmp_path / "csv")
+    assert names(tmp_path / "csv") == {"source.json", "train.csv"}
+    put(tmp_path / "raw" / "roc" / "train.json", b'["One."]\n')
+    put(tmp_path / "raw" / "roc" / "valid.csv", b"storyid")
+    fetch_corpus("roc", [tmp_path / "raw"], tmp_path / "both")
+    assert names(tmp_path / "both") == {"source.json", "train.json", "valid.csv"}
+
+
 @pytest.mark.parametrize(("dataset_name", "file"), [("text", "texts.txt"), ("roc", "train.json")])
 def test_a_missing_file_is_named_with_its_place(tmp_path: Path, dataset_name: str, file: str) -> None:
-    with pytest.raises(InputError, match=rf"second/{dataset_name}/{file} is not there: .* put it there"):
+    with pytest.raises(InputError, match=rf"second/{dataset_name}/{file} is not there.*: .* put it there"):
         fetch_corpus(dataset_name, [tmp_path / "first", tmp_path / "second"], tmp_path / "out" / "corpus")
     assert_nothing_left(tmp_path)
 

@@ -108,6 +108,23 @@ def test_the_empty_text_has_no_score(language_model: LanguageModel) -> None:
     assert language_model.likelihoods(["", ""], 2).perplexity is None
 
 
+def test_no_texts_have_no_scores_and_no_features(language_model: LanguageModel) -> None:
+    likelihoods = language_model.likelihoods([], 2)
+    assert (likelihoods.nll.shape, likelihoods.tokens.shape) == ((0,), (0,))
+    assert likelihoods.perplexity is likelihoods.perplexity_corpus is None
+    assert language_model.features([], 2).shape == (0, language_model.dimension)
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_a_special_token_that_a_text_spells_out_is_scored_as_what_is_written(kind: str) -> None:
+    texts = ["a <unk> cat", "</s>", "<s> dog"]
+    language_model = small_gpt2(train_tokenizer([*TEXTS, *texts], kind, 300, MAX_TOKENS), 16, 2, 2, MAX_TOKENS, 0)
+    tokenizer = language_model.tokenizer
+    rows = language_model.text_ids(texts)
+    assert not set(tokenizer.all_special_ids) & {token for row in rows for token in row}
+    assert tokenizer.batch_decode(rows, skip_special_tokens=True) == texts
+
+
 def test_beyond_the_models_positions_nothing_is_scored(language_model: LanguageModel) -> None:
     shared = "the cat is very very very very very very"  # fills the positions after the start
     likelihoods = language_model.likelihoods([shared, f"{shared} old", f"{shared} dog dog dog"], 3)

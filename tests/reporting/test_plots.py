@@ -9,6 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from annealed_lm.reporting.plots import (
+    CHARACTERS_A_LINE,
+    LINES_A_TEXT,
     Columns,
     frontier_figure,
     lines_figure,
@@ -168,6 +170,23 @@ def test_samples_are_shown_letter_for_letter() -> None:
     assert " ".join(blocks[0].split()).count("word") == 60
     assert max(map(len, blocks[0].splitlines())) <= 120
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["greedy", "beam"]
+
+
+@pytest.mark.parametrize("text", ["w" * 10**6, "word " * 10**5, "line\n" * 10**5, "\n" * 10**5, "a\u2028b" * 10**5])
+def test_of_a_long_text_the_beginning_is_shown(text: str, tmp_path: Path) -> None:
+    figure = samples_figure({"bpe": [text] * 10})
+    lines = figure.axes[0].texts[0].get_text().splitlines()
+    assert len(lines) == 10 * LINES_A_TEXT
+    assert max(map(len, lines)) <= CHARACTERS_A_LINE
+    assert all(line.endswith("...") for line in lines[LINES_A_TEXT - 1 :: LINES_A_TEXT])
+    save_png(figure, tmp_path / "samples.png")
+    _, height = struct.unpack(">II", (tmp_path / "samples.png").read_bytes()[16:24])
+    assert height < 1000
+
+
+def test_a_text_that_fits_is_shown_to_its_end() -> None:
+    text = ("word " * 300)[: LINES_A_TEXT * (CHARACTERS_A_LINE - 10)].strip()
+    assert samples_figure({"greedy": [text]}).axes[0].texts[0].get_text().split()[1:] == text.split()
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

@@ -1,10 +1,14 @@
 import re
+import resource
 from pathlib import Path
 
 import pytest
 
+import report
+from annealed_lab.experiments.records import parse_samples
 from annealed_lm.annealing.t_schedules import T_SCHEDULES, diffusion_range
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS
+from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import read_tsv, write_tsv
 from annealed_lm.reporting.report import (
     SHOWN_METRICS,
@@ -119,6 +123,32 @@ def test_what_a_markdown_table_is_given_stands_in_it_as_it_is() -> None:
 )
 def test_a_cell_shows_the_deviation_over_seeds_or_else_the_interval(entry: dict[str, float], expected: str) -> None:
     assert cell(entry) == expected
+
+
+def test_a_text_is_a_line_of_the_samples_whatever_it_holds(tmp_path: Path) -> None:
+    samples = {"greedy, generated": ["one\ntwo\r\n\nthree", "", "\n\nbaseline\n", "last"], "baseline": ["a\u2028b\x0bc", "\n"]}
+    report.write_samples(samples, tmp_path)
+    text = (tmp_path / "samples.txt").read_text(encoding="utf-8")
+    assert text.splitlines() == text.split("\n")[:-1]
+    assert {title: len(texts) for title, texts in parse_samples(text.strip()).items()} == {"greedy, generated": 4, "baseline": 2}
+    assert parse_samples(text.strip())["greedy, generated"][0] == r"one\ntwo\r\n\nthree"
+
+
+def test_tables_of_the_curves_are_copied_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A disk that is full names the target, and leaves the one before."""
+    curves, plots = tmp_path / "curves", tmp_path / "plots"
+    for folder, content in ((curves, "step\tloss\n" * 1000), (plots, "before")):
+        folder.mkdir()
+        for name in report.CURVES:
+            (folder / f"{name}.tsv").write_text(content)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(SystemExit, match=f"is reached while writing {plots}/training.tsv; "), one_sentence_errors():
+            report.write_curves(curves, {}, plots)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {path.read_text() for path in plots.iterdir()} == {"before"}
 
 
 ENTRY = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -1,5 +1,7 @@
 """The stage sample_texts: what each of its parameters changes."""
 
+import io
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 import sample_texts
+from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import read_labels, read_texts
 from annealed_lm.config.sections import SampleTexts
 from support.tiny import LATENT_DIM, make_autoencoder, make_diffusion_model, write_latents, write_params
@@ -107,3 +110,18 @@ def test_a_conditional_model_writes_the_label_that_each_text_was_asked_for(sampl
 
 def test_a_diffusion_of_plain_latents_is_not_brought_to_another_scale(sample: Sample) -> None:
     assert sample("False") != sample("True")
+
+
+def test_a_terminal_that_knows_few_letters_loses_no_text(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arabic = "\u0645\u0637\u0639\u0645\n" + "\u062c\u064a\u062f " * 1000
+    monkeypatch.setattr(sample_texts.TextSampler, "texts", lambda *_: [arabic] * NUM_SAMPLES)
+    for tolerant in (False, True):
+        printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", printed)
+        with one_sentence_errors() if tolerant else pytest.raises(UnicodeEncodeError):
+            assert sample(strategies=["greedy"]) == {"greedy": [arabic] * NUM_SAMPLES}
+        assert read_texts(tmp_path / "out" / "42" / "greedy.jsonl") == [arabic] * NUM_SAMPLES
+        shutil.rmtree(tmp_path / "out")
+    printed.flush()
+    (line,) = printed.buffer.getvalue().decode("ascii").splitlines()
+    assert r"the first: \u0645\u0637\u0639\u0645\n\u062c" in line

@@ -18,7 +18,7 @@ import numpy as np
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, write_json
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.corpora.readers import read_lines
+from annealed_lm.corpora.text_files import read_lines, read_rows
 
 CONTROL = "shuffled_union"
 SETTINGS_SUFFIX = "_settings"
@@ -49,9 +49,10 @@ def read_texts(path: Path) -> list[str]:
         raise InputError(f"there is no file {path}")
     if path.suffix not in (".txt", ".jsonl"):
         raise InputError(f'{path} is neither .txt, one text a line, nor .jsonl, one {{"text": ...}} a line')
-    texts = read_lines(path)
     if path.suffix == ".jsonl":
-        texts = [read_row(line, f"{path} line {number}") for number, line in enumerate(texts, start=1)]
+        texts = [read_row(line, f"{path} line {number}") for number, line in enumerate(read_rows(path), start=1)]
+    else:
+        texts = read_lines(path)
     if not texts:
         raise InputError(f"{path} holds no text")
     return texts

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
-from annealed_lab.experiments.checkout import check_branch, check_identity, check_python, check_repository, check_untracked_code
+from annealed_lab.experiments.checkout import (
+    check_branch,
+    check_identity,
+    check_path,
+    check_python,
+    check_repository,
+    check_untracked_code,
+)
 from annealed_lab.experiments.finished import finished_experiments, git
 from annealed_lab.experiments.lock_file import absent_results
 from annealed_lab.studies.clusters import Cluster
@@ -24,7 +31,7 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.config.types import nearest
 from annealed_lm.config.yaml_files import read_mapping
 
-CHECKS = (check_repository, check_identity, check_branch, check_untracked_code, check_python)
+CHECKS = (check_repository, check_path, check_identity, check_branch, check_untracked_code, check_python)
 """What would make an experiment fail, or not be what it seems."""
 PARAMS = Path("params.yaml")
 

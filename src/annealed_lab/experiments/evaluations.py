@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from annealed_lab.experiments.finished import commit_of, finished_experiments, read_text_at
+from annealed_lab.experiments.finished import LAST_COMMIT, commit_of, finished_experiments, read_text_at
 from annealed_lm.common.errors import InputError
 
 PARAMS, EVALUATION = "params.yaml", "metrics/evaluation.json"
@@ -55,23 +55,24 @@ def named_evaluations(names: Sequence[str]) -> dict[str, Any]:
 
 def all_evaluations() -> tuple[dict[str, Any], list[str]]:
     """Return the evaluations of the last commit and of every finished experiment that was evaluated like it, and for every other
-    experiment a sentence that says why it is left out.
+    experiment a sentence that says why it is left out. An experiment called HEAD has its commit beside its name.
 
     Raises:
         InputError: the last commit has none.
     """
-    last = read_evaluation(commit_of("HEAD"))
-    evaluations, left_out = {"HEAD": last}, []
-    for name, commit in finished_experiments().items():
+    last = read_evaluation(commit_of(LAST_COMMIT))
+    evaluations, left_out = {LAST_COMMIT: last}, []
+    for called, commit in finished_experiments().items():
+        name = called if called != LAST_COMMIT else f"{called} (experiment {commit[:7]})"
         try:
             evaluation = read_evaluation(commit)
         except InputError as error:
             left_out.append(str(error))
             continue
         if found := difference(last, evaluation):
-            left_out.append(f"{name} was evaluated differently from HEAD ({found})")
+            left_out.append(f"{name} was evaluated differently from {LAST_COMMIT} ({found})")
         elif evaluation == last:
-            left_out.append(f"{name} has the numbers of HEAD")
+            left_out.append(f"{name} has the numbers of {LAST_COMMIT}")
         else:
             evaluations[name] = evaluation
     return evaluations, left_out

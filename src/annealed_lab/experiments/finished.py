@@ -8,12 +8,13 @@ import subprocess
 
 from annealed_lm.common.errors import InputError
 
+LAST_COMMIT = "HEAD"
 EXPERIMENT_REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 
 
 def git(*arguments: str) -> str | None:
-    """Run git and return what it prints, without white space around it; None where it fails."""
-    finished = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", check=False)
+    """Run git and return what it prints, without white space around it; None where it fails. What is not UTF-8 becomes U+FFFD."""
+    finished = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False)
     return finished.stdout.strip() if finished.returncode == 0 else None
 
 
@@ -21,8 +22,8 @@ def finished_experiments() -> dict[str, str]:
     """Return commits by name, the oldest first; of several experiments of one name, on different baselines, the newest."""
     listed = git("for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)", "refs/exps") or ""
     found: dict[str, str] = {}
-    for line in listed.splitlines():
-        ref, commit = line.split()
+    for line in filter(None, listed.split("\n")):  # not splitlines() or split(): a name may hold any other white space
+        ref, commit = line.rsplit(" ", 1)
         if match := EXPERIMENT_REF.fullmatch(ref):
             found.pop(match["name"], None)  # a newer one stands where it belongs
             found[match["name"]] = commit
@@ -30,12 +31,14 @@ def finished_experiments() -> dict[str, str]:
 
 
 def commit_of(name: str) -> str:
-    """Return the commit of an experiment, a branch, a tag or a commit.
+    """Return the commit of an experiment, a branch, a tag or a commit; HEAD is git's, also where an experiment is called so.
 
     Raises:
         InputError: there is none of that name.
     """
-    commit = finished_experiments().get(name) or git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    commit = (finished_experiments().get(name) if name != LAST_COMMIT else None) or git(
+        "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"
+    )
     if commit is None:
         raise InputError(
             f"{name} is no finished experiment, branch or commit of this project; dvc exp list names the experiments"

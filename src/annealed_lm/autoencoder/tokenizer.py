@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from annealed_lm.common.token_ids import token_ids
+
 SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 """In the order of BART's vocabulary, ids 0 to 3."""
 
@@ -45,17 +47,22 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Return the token ids of every text, <s> ... </s>, truncated to `max_tokens`."""
-    encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=max_tokens, add_special_tokens=True)[
-        "input_ids"
-    ]
-    return encoded
+    return token_ids(tokenizer, texts, truncation=True, max_length=max_tokens, add_special_tokens=True)
 
 
 def tokenization_counts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, int]:
-    """Count how many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>."""
+    """Count how many of `texts` were truncated on the way to `ids`, and how many tokens of `ids` are <unk>.
+
+    A pretrained tokenizer may know a special token, such as </s>, as a word as well, and decoding drops it from a text that
+    spells it out: how many are lost so is counted where any is.
+    """
     # Not verbose: the library would warn of what is counted here.
-    whole = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+    whole = token_ids(tokenizer, texts, truncation=False, add_special_tokens=False, verbose=False)
+    added = tokenizer.num_special_tokens_to_add()
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    lost = sum(token in special for row in whole for token in row)
     return {
-        "truncated_texts": sum(len(full) > len(kept) for full, kept in zip(whole, ids, strict=True)),
+        "truncated_texts": sum(len(full) + added > len(kept) for full, kept in zip(whole, ids, strict=True)),
         "unknown_tokens": sum(row.count(tokenizer.unk_token_id) for row in map(list, ids)),
+        **({"special_tokens_lost": lost} if lost else {}),
     }

@@ -1,11 +1,14 @@
 """Errors that a user can cause and mend: one clear sentence each, exit status 1, no traceback."""
 
 import errno
+import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 DISK_ERRORS = {
     errno.ENOSPC: ("the disk is full while writing", "make room"),
@@ -17,6 +20,8 @@ DISK_ERRORS = {
     errno.EPERM: ("permission is denied for", "allow this user to read and write it"),
 }
 """Error number -> what is wrong with a path, what to do."""
+
+INTERRUPTED = "interrupted: run it again; the last checkpoint and finished stages are kept"
 
 
 class InputError(Exception):
@@ -31,11 +36,18 @@ def disk_error_number(error: BaseException) -> int | None:
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
         error = error.__context__  # torch.save: its archive is broken, and this is why
     number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors and tokenizers
-        number = int(found[1])
+    # safetensors and tokenizers; shutil.copytree
+    if number is None and (found := re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))):
+        number = int(found[1] or found[2])
     if number is None and re.search(r"\d+ requested and \d+ written", str(error)):  # numpy does not say why
         number = errno.EIO
     return number if number in DISK_ERRORS else None
+
+
+def written_path(error: OSError) -> str | None:
+    """Return the path that an error names; of a copy or a renaming, which name two, the second, to which it goes."""
+    named = error.filename2 or error.filename
+    return None if named is None else os.fsdecode(named)
 
 
 @contextmanager
@@ -53,20 +65,25 @@ def disk_errors_name(target: Path, partial: Path) -> Iterator[None]:
         number = disk_error_number(error)
         if number is None:
             raise
-        named = getattr(error, "filename", None)
+        named = written_path(error) if isinstance(error, OSError) else None
         elsewhere = named is not None and not Path(named).is_relative_to(partial)
         raise OSError(number, os.strerror(number), str(named if elsewhere else target)) from error
 
 
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """End the program with one sentence where the user, and not the code, is at fault.
+    """End the program with one sentence where the user, and not the code, is at fault, and let nothing that it prints end it.
 
     Raises:
-        SystemExit: for an `InputError` and for a disk that takes no more; any other error keeps its traceback.
+        SystemExit: for an `InputError`, a disk that takes no more and Ctrl-C; any other error keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know no Arabic
     try:
         yield
+    except KeyboardInterrupt as error:
+        raise SystemExit(INTERRUPTED) from error
     except InputError as error:
         raise SystemExit(f"error: {error}") from error
     except OSError as error:
@@ -74,6 +91,18 @@ def one_sentence_errors() -> Iterator[None]:
             raise
         problem, remedy = DISK_ERRORS[error.errno]
         raise SystemExit(
-            f"error: {problem} {error.filename or 'a file'}; {remedy} and run again: "
+            f"error: {problem} {written_path(error) or 'a file'}; {remedy} and run again: "
             "the last checkpoint and finished stages are kept"
         ) from error
+
+
+def show_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Show an error that nothing caught: Ctrl-C in one line, any other with its traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(INTERRUPTED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+if sys.excepthook is sys.__excepthook__:  # no debugger's, no notebook's
+    sys.excepthook = show_uncaught  # before `one_sentence_errors` begins, a script imports for seconds

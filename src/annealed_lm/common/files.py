@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,16 +13,23 @@ from typing import Any
 
 from annealed_lm.common.errors import InputError, disk_errors_name
 
+PARTIAL = ".partial"
+"""What the hidden name of a file or folder that is being written ends with."""
+LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+"""Whatever a program may take for the end of a line."""
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write a file or a folder to; it takes the target's place only if nothing failed.
 
+    The path is new: what a killed process left of its own is no part of it, though process ids come again in containers.
+
     Raises:
         OSError: the disk is full or refuses in another way; it names `target`, which is as it was, and nothing is left beside it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}{PARTIAL}")
     try:
         with disk_errors_name(target, partial):
             yield partial
@@ -32,6 +41,22 @@ def atomic_path(target: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def partials(folder: Path) -> list[Path]:
+    """Return what is being written anywhere in `folder`, or what killed processes left of it; not what lies within those."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        here = [Path(parent) / name for name in sorted([*folders, *files]) if name.startswith(".") and name.endswith(PARTIAL)]
+        found += here
+        folders[:] = [name for name in folders if Path(parent) / name not in here]
+    return found
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source`."""
+    with atomic_path(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,6 +84,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file with one JSON object a line."""
     with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
         return [json.loads(line) for line in file]
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its line breaks written out, as \\n or \\u2028, for files and messages of one text a line."""
+    return LINE_BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def read_texts(path: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ValidationError, model_validator
 from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.common.errors import InputError
+from annealed_lm.config.begun_with import require_unchanged
 from annealed_lm.config.sections import (
     EncodeLatents,
     FetchJudges,
@@ -155,6 +156,9 @@ def load_config(path: Path) -> Config:
     """Read params.yaml as DVC does (YAML 1.2: 1e-5 is a number, no is a string).
 
     Raises:
-        InputError: the file is absent, not YAML, or does not fit the schema.
+        InputError: the file is absent, not YAML, does not fit the schema, or has changed since the run began.
     """
-    return parse_config(read_yaml(path, "; stages run from the project's root"), path.name)
+    values = read_yaml(path, "; stages run from the project's root")
+    config = parse_config(values, path.name)
+    require_unchanged(path, values)
+    return config

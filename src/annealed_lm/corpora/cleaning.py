@@ -1,6 +1,7 @@
 """From the rows of a corpus to clean training, validation and test texts, with counts of all that was done to them."""
 
 import random
+import re
 import string
 import unicodedata
 from collections import Counter
@@ -18,8 +19,15 @@ from annealed_lm.corpora.restaurants import make_corpus
 
 SPLITS = ("train", "valid", "test")
 
-CONTROL_CATEGORIES = {"Cc", "Cf", "Cs"}
-"""Control and format characters (zero-width spaces, byte order marks), and halves of surrogate pairs."""
+REMOVED_CATEGORIES = {"Cc", "Cs"}
+"""Control characters, and halves of surrogate pairs."""
+LAYOUT = re.compile(
+    "[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0001]"
+)
+"""Format characters (Cf) that are not seen and say only how a text is laid out: soft hyphen, zero-width space, word joiner, byte
+order mark, directions of writing. The other ones are seen, as Arabic number signs are, or decide what is: joiners of letters."""
+JOINERS = "\u200c\u200d"
+"""Zero-width joiner and non-joiner: letters of Persian, Hindi, emoji of families. By themselves they are no word."""
 LATIN_LETTERS_BY_ANOTHER_NAME = "ªºµ"
 """Letters of the Latin script whose Unicode names do not say so."""
 FINDINGS = ("control_characters", "not_nfc", "empty", "too_long", "other_scripts", "repeated")
@@ -68,8 +76,9 @@ def read_files(dataset_name: str, folder: Path, preparation: Preparation) -> Spl
     Raises:
         InputError: a file that the split needs is missing, or a file cannot be read.
     """
-    for name in CORPUS_FILES[dataset_name].required[preparation.split]:
-        if not (folder / name).is_file():
+    corpus = CORPUS_FILES[dataset_name]
+    for name in corpus.required[preparation.split]:
+        if not corpus.file_of(folder, name).is_file():
             raise InputError(
                 f"split = {preparation.split} of dataset_name = {dataset_name} needs {name}, which {folder} has not: "
                 "put it into the raw folder of the corpus, or choose split = random"
@@ -88,10 +97,11 @@ CORPORA: dict[str, Callable[[Path, Preparation], Splits]] = {
 
 
 def without_control_characters(text: str) -> str:
-    """Replace every control character by a space; white space stays as it is."""
+    """Remove what is not seen and joins no letters; white space stays as it is, and what was no space becomes none."""
     if text.isprintable():
         return text
-    return "".join(" " if unicodedata.category(c) in CONTROL_CATEGORIES and not c.isspace() else c for c in text)
+    kept = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in REMOVED_CATEGORIES)
+    return LAYOUT.sub("", kept)
 
 
 def has_other_script(text: str) -> bool:
@@ -105,7 +115,7 @@ def has_other_script(text: str) -> bool:
 def clean(rows: Sequence[LabelledText], preparation: Preparation) -> tuple[list[LabelledText], dict[str, int]]:
     """Clean the rows of one file.
 
-    Control characters become spaces, Unicode is composed (NFC), runs of white space become one space. Then empty rows and rows of
+    Control and layout characters go, Unicode is composed (NFC), runs of white space become one space. Then empty rows and rows of
     more than `max_words` words are dropped. Rows with letters of other scripts, and rows whose text equals that of an earlier one
     that was kept, whatever their labels, are dropped or kept as the preparation says.
 
@@ -120,7 +130,7 @@ def clean(rows: Sequence[LabelledText], preparation: Preparation) -> tuple[list[
     for row in rows:
         printable = without_control_characters(row.text)
         composed = unicodedata.normalize("NFC", printable)
-        words = composed.split()
+        words = [word for word in composed.split() if word.strip(JOINERS)]
         text = " ".join(words)
         findings = {
             "control_characters": printable != row.text,

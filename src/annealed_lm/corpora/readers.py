@@ -8,13 +8,14 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.corpora.files import AG_NEWS_FILES, E2E_ARCHIVE, SST2_FILES
+from annealed_lm.corpora.files import AG_NEWS_FILES, CORPUS_FILES, E2E_ARCHIVE, SST2_FILES
+from annealed_lm.corpora.text_files import read_csv, read_lines, read_rows
 
 
 class LabelledText(NamedTuple):
@@ -26,34 +27,6 @@ class LabelledText(NamedTuple):
 
 Splits = dict[str, list[LabelledText]]
 """Texts by split: train, and valid and test as far as they have files; the others are held out of train afterwards."""
-
-ROC_VALID_LINES = 1000
-"""The first so many lines of ROCStories' valid.json are for validation, the rest is the test split."""
-
-
-def read_utf8(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        InputError: naming the first line that is not UTF-8.
-    """
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} line {line} is not UTF-8: save the file in that encoding") from error
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file.
-
-    Raises:
-        InputError: naming the first line that is not UTF-8.
-    """
-    # Not splitlines(): that also breaks at rare separators, which are the cleaning's business.
-    lines = read_utf8(path).replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def unlabelled(texts: Iterable[str]) -> list[LabelledText]:
@@ -69,19 +42,25 @@ def read_text(folder: Path, split: str) -> Splits:
     """Read one text a line; there is no official split.
 
     Raises:
-        InputError: naming the first line that is not UTF-8.
+        InputError: the file is not UTF-8.
     """
     return {"train": unlabelled(read_lines(folder / "texts.txt"))}
 
 
+def column_numbers(header: Sequence[str], names: Sequence[str]) -> list[int] | None:
+    """Return where in a header, whatever else it names and in whichever case, the named columns are; None if one is not there."""
+    found = [name.strip().casefold().replace("_", " ") for name in header]
+    return [found.index(name) for name in names] if all(found.count(name) == 1 for name in names) else None
+
+
 def read_json_lines(path: Path) -> list[str]:
-    """Return the texts of a file that holds one JSON list of one string a line; a blank line is an empty text.
+    """Return the texts of a file that holds one JSON list of one string a line; a blank line before others is an empty text.
 
     Raises:
         InputError: naming the first line that is anything else.
     """
     texts = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_rows(path), start=1):
         if not line.strip():
             texts.append("")
             continue
@@ -97,17 +76,59 @@ def read_json_lines(path: Path) -> list[str]:
     return texts
 
 
-def read_roc(folder: Path, split: str) -> Splits:
-    """Read ROCStories (Mostafazadeh et al. 2016, arXiv 1604.01696) as text diffusion repositories lay it out.
+ROC_SENTENCES = tuple(f"sentence{number}" for number in range(1, 6))
+"""Columns of the original CSV files of ROCStories, beside storyid and storytitle."""
+ROC_VALID_LINES = 1000
+"""The first so many stories of ROCStories' valid file are for validation, the rest is the test split."""
+
+
+def read_stories(path: Path) -> list[str]:
+    """Return the stories of an original CSV file of ROCStories, each its five sentences without the title.
+
+    Two such files after each other are one: the header may come again.
+
+    Raises:
+        InputError: naming the first line that is not a story.
+    """
+    stories: list[str] = []
+    header: list[str] = []
+    numbers: list[int] = []
+    for where, columns in read_csv(path):
+        found = column_numbers(columns, ROC_SENTENCES)
+        if found is not None:
+            header, numbers = columns, found
+            continue
+        if not header:
+            raise InputError(
+                f"{where} is not the header of ROCStories' CSV files: storyid, storytitle, {', '.join(ROC_SENTENCES)}"
+            )
+        require_columns(columns, header, where)
+        stories.append(" ".join(columns[number].strip() for number in numbers))
+    return stories
+
+
+def read_roc_file(path: Path) -> list[LabelledText]:
+    """Read one of ROCStories' files: a JSON list of one string a line, or CSV as its authors gave it, whatever it is called.
 
     Raises:
         InputError: naming the first line that is not as it should be.
     """
-    train = unlabelled(read_json_lines(folder / "train.json"))
+    first = next(iter(read_rows(path)), "")
+    original = path.suffix == ".csv" or first.casefold().lstrip('"').startswith("storyid")
+    return unlabelled(read_stories(path) if original else read_json_lines(path))
+
+
+def read_roc(folder: Path, split: str) -> Splits:
+    """Read ROCStories (Mostafazadeh et al. 2016, arXiv 1604.01696), original or as text diffusion repositories lay it out.
+
+    Raises:
+        InputError: naming the first line that is not as it should be.
+    """
+    train, valid = (CORPUS_FILES["roc"].file_of(folder, name) for name in CORPUS_FILES["roc"].required["official"])
     if split == "random":
-        return {"train": train}
-    held_out = unlabelled(read_json_lines(folder / "valid.json"))
-    return {"train": train, "valid": held_out[:ROC_VALID_LINES], "test": held_out[ROC_VALID_LINES:]}
+        return {"train": read_roc_file(train)}
+    held_out = read_roc_file(valid)
+    return {"train": read_roc_file(train), "valid": held_out[:ROC_VALID_LINES], "test": held_out[ROC_VALID_LINES:]}
 
 
 E2E_MEMBERS = {
@@ -176,21 +197,22 @@ SST2_LABELS = {"0": "negative", "1": "positive"}
 
 
 def read_sst2_file(path: Path) -> list[LabelledText]:
-    """Read the rows of a tab-separated file under the header sentence, label.
+    """Read the rows of a tab-separated file under a header with sentence and label; other columns, such as an index, are ignored.
 
     Raises:
         InputError: naming the first line that is not such a row.
     """
-    header, *lines = read_lines(path) or [""]
-    if header.split("\t") != list(SST2_COLUMNS):
+    header, *rows = (row.split("\t") for row in read_rows(path) or [""])
+    numbers = column_numbers(header, SST2_COLUMNS)
+    if numbers is None:
         raise InputError(f"{path} line 1 is not the header of GLUE's SST-2 files: {', '.join(SST2_COLUMNS)}, separated by a tab")
-    rows = []
-    for number, line in enumerate(lines, start=2):
+    texts = []
+    for number, columns in enumerate(rows, start=2):
         where = f"{path} line {number}"
-        columns = line.split("\t")
-        require_columns(columns, SST2_COLUMNS, where)
-        rows.append(LabelledText(columns[0], label_name(columns[1], SST2_LABELS, where)))
-    return rows
+        require_columns(columns, header, where)
+        sentence, label = (columns[number] for number in numbers)
+        texts.append(LabelledText(sentence, label_name(label, SST2_LABELS, where)))
+    return texts
 
 
 def read_sst2(folder: Path, split: str) -> Splits:
@@ -217,36 +239,23 @@ def without_escapes(text: str) -> str:
     return DAMAGED_ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), unescaped)
 
 
-def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield where every row of a CSV file begins, for messages, and its columns.
-
-    Raises:
-        InputError: naming the line where the first row begins that is not CSV, or that is not UTF-8.
-    """
-    rows = csv.reader(io.StringIO(read_utf8(path), newline=""), strict=True)
-    while True:
-        where = f"{path} line {rows.line_num + 1}"
-        try:
-            columns = next(rows, None)
-        except csv.Error as error:
-            raise InputError(f"{where} begins a row that is not CSV ({error}): its quotes must be doubled and closed") from error
-        if columns is None:
-            return
-        yield where, columns
-
-
 def read_ag_news_file(path: Path) -> list[LabelledText]:
-    """Read the rows of a CSV file of class index, title and description, without a header.
+    """Read the rows of a CSV file of class index, title and description, with a header of these names or without.
 
     Raises:
         InputError: naming the first line that is not such a row.
     """
-    rows = []
-    for where, columns in read_csv(path):
-        require_columns(columns, AG_NEWS_COLUMNS, where)
-        index, _, description = columns
-        rows.append(LabelledText(without_escapes(description), label_name(index, AG_NEWS_LABELS, where)))
-    return rows
+    header: Sequence[str] = AG_NEWS_COLUMNS
+    index, _, description = range(len(AG_NEWS_COLUMNS))
+    texts: list[LabelledText] = []
+    for row, (where, columns) in enumerate(read_csv(path)):
+        if row == 0 and (numbers := column_numbers(columns, AG_NEWS_COLUMNS)):
+            header, (index, _, description) = columns, numbers
+            continue
+        require_columns(columns, header, where)
+        label = label_name(columns[index], AG_NEWS_LABELS, where)
+        texts.append(LabelledText(without_escapes(columns[description]), label))
+    return texts
 
 
 def read_ag_news(folder: Path, split: str) -> Splits:

@@ -48,18 +48,19 @@ def gather_files(dataset_name: str, raw_folders: Sequence[Path], target: Path) -
     pinned = set(corpus.required["random"]) <= set(corpus.releases)
     for folder in (raw / dataset_name for raw in (raw_folders if pinned else raw_folders[:1])):
         for split in ("official", "random"):
-            names = corpus.required[split]
-            if all((folder / name).is_file() for name in names):
+            paths = [corpus.file_of(folder, name) for name in corpus.required[split]]
+            if all(path.is_file() for path in paths):
                 for name in corpus.releases:
                     require_sha256(folder / name, corpus.releases[name].sha256)
-                for name in names:
-                    shutil.copyfile(folder / name, target / name)
+                for path in paths:
+                    shutil.copyfile(path, target / path.name)
                 return
     for name in corpus.required["random"]:
         place = raw_folders[-1] / dataset_name / name
         if name not in corpus.releases:
+            other = f" (nor {corpus.instead[name]})" if name in corpus.instead else ""
             raise InputError(
-                f"{place} is not there: dataset_name = {dataset_name} reads your own copy of it, put it there "
+                f"{place} is not there{other}: dataset_name = {dataset_name} reads your own copy of it, put it there "
                 f"(for --temp experiments and other clones, also: dvc add {place})"
             )
         download(corpus.releases[name], target / name, place)

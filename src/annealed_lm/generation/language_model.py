@@ -26,6 +26,7 @@ from annealed_lm.common.files import atomic_path, write_json
 from annealed_lm.common.model_description import ModelDescription, source_name, weights_sha256
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.common.seeds import derive_seed
+from annealed_lm.common.token_ids import token_ids
 from annealed_lm.generation.nucleus import NucleusChoice, text_uniforms
 
 JUDGE, BASELINE = "judge", "baseline"
@@ -129,8 +130,7 @@ class LanguageModel:
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of every text, without start and end."""
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return token_ids(self.tokenizer, texts, add_special_tokens=False, verbose=False)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the start token and the tokens of every text, cut to the model's positions."""

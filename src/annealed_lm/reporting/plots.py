@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from annealed_lm.common.files import atomic_path
+from annealed_lm.common.files import atomic_path, one_line
 
 Columns = Mapping[str, Sequence[float]]
 """Values of a table by column name, all of one length."""
 
 CHARACTERS_A_LINE = 120
+LINES_A_TEXT = 6
+"""The most that are shown of one text in a figure; plots/samples.txt has all of it."""
 INCHES_A_CHARACTER, INCHES_A_LINE = 0.072, 0.145  # of the monospace font at 8 points
 
 
@@ -136,10 +138,19 @@ def samples_figure(samples: Mapping[str, Sequence[str]]) -> Figure:
 
 
 def numbered(texts: Sequence[str]) -> list[str]:
-    """Put the texts under their numbers, folded; an empty one is shown as such."""
+    """Put the texts under their numbers, folded and cut; an empty one is shown as such."""
+    longest = CHARACTERS_A_LINE * LINES_A_TEXT
+    shown = [text if len(text) <= longest else text[:longest] + " ..." for text in map(one_line, texts)]
     return [
-        textwrap.fill(text or "(empty)", CHARACTERS_A_LINE, initial_indent=f"{number:2} ", subsequent_indent="   ")
-        for number, text in enumerate(texts, start=1)
+        textwrap.fill(
+            text or "(empty)",
+            CHARACTERS_A_LINE,
+            initial_indent=f"{number:2} ",
+            subsequent_indent="   ",
+            max_lines=LINES_A_TEXT,
+            placeholder=" ...",
+        )
+        for number, text in enumerate(shown, start=1)
     ]
 
 

@@ -224,6 +224,14 @@ def test_wrong_arguments_end_in_one_sentence(arguments: tuple[str, ...], told: s
     assert told in sentence_of(*FILES, MODELS[0], *arguments)
 
 
+@pytest.mark.parametrize("end", ["\n", "\n\n", "\r\n \r\n"])
+def test_blank_lines_at_the_end_of_rows_are_none_and_of_plain_texts_are_empty_texts(end: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": ""}\n' + end)
+    assert command.read_texts(tmp_path / "a.jsonl") == ["a", ""]
+    (tmp_path / "a.txt").write_text("a\n\n")
+    assert command.read_texts(tmp_path / "a.txt") == ["a", ""]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

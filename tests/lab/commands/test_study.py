@@ -180,6 +180,7 @@ def test_a_finished_experiment_of_other_parameters_is_refused(
     ("change", "told"),
     [
         (lambda: git("checkout", "-q", "--detach"), "HEAD is detached"),
+        (lambda: Path.cwd().rename(Path.cwd().with_name("projet é")), r"experiments in a copy .* fail or are lost under /"),
         (lambda: git("config", "--unset", "user.email"), "git lacks user.name or user.email"),
         (
             lambda: Path("helper.py").touch(),

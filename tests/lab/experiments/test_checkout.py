@@ -1,6 +1,10 @@
+import json
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,8 +39,8 @@ def git(*arguments: str) -> None:
 
 def test_a_sound_checkout_passes_every_check(project: Path) -> None:
     checks = [check for name, check in vars(checkout).items() if name.startswith("check_")]
-    assert len(checks) == 9
-    assert [check() for check in checks] == [None] * 9
+    assert len(checks) == 12
+    assert [check() for check in checks] == [None] * 12
 
 
 def test_bad_params_are_told(project: Path) -> None:
@@ -49,6 +53,75 @@ def test_bad_params_are_told(project: Path) -> None:
 def test_a_copy_without_git_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "no git repository" in str(checkout.check_repository())
+
+
+@pytest.mark.parametrize("options", [["--depth=1"], ["--shallow-since=2001-01-01"], ["--depth=1", "--no-single-branch"]])
+def test_a_shallow_clone_is_told_with_the_way_out(
+    options: list[str], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2000-01-01T00:00:00Z")
+    git("commit", "-q", "--amend", "-m", "old")
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    git("commit", "-q", "--allow-empty", "-m", "second")
+    git("clone", "-q", *options, f"file://{project}", str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    finding = str(checkout.check_repository())
+    assert finding.endswith(": git fetch --unshallow")
+    git("fetch", "-q", "--unshallow")
+    assert checkout.check_repository() is None
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a$b", "a%b", "a+b", "[a]", "a;b", "a:b", "~a", "a@b", "a\\b"])
+def test_a_path_that_dvc_can_write_as_an_address_is_no_finding(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert checkout.check_path() is None
+
+
+@pytest.mark.parametrize("name", ["é", "日本", "e\u0301", "a/ü/b", "a#b", "a?b", "a%20b", "a%41b", "a\tb", "a\nb"])
+def test_a_path_under_which_copies_of_the_checkout_fail_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    for folder in (name, "link"):
+        monkeypatch.chdir(tmp_path / folder)
+        finding = str(checkout.check_path())
+        assert "(--temp, queue, studies) fail or are lost" in finding
+        assert "\n" not in finding
+
+
+def note(path: Path, process: int) -> None:
+    """Write what DVC notes of a process that runs a stage or an experiment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"write": {"/a/out.json": {"pid": process, "cmd": "dvc exp run"}}, "read": {}}))
+
+
+@contextmanager
+def waiting(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that does nothing until the end of the block, with these words on its command line."""
+    command = [sys.executable, "-c", "print(flush=True); input()", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it is under way
+        yield process
+        process.communicate(b"\n")
+
+
+@pytest.mark.parametrize("path", checkout.NOTES_OF_RUNS)
+def test_a_run_in_this_checkout_is_told_while_it_runs(path: Path, project: Path) -> None:
+    with waiting("dvc exp run") as running:
+        note(path, running.pid)
+        assert f"DVC runs in this checkout (process {running.pid})" in str(checkout.check_running())
+    assert checkout.check_running() is None
+
+
+def test_another_process_that_has_the_id_of_a_killed_one_is_no_run(project: Path) -> None:
+    with waiting() as other:
+        note(checkout.NOTES_OF_RUNS[0], other.pid)
+        assert checkout.check_running() is None
 
 
 def test_a_missing_identity_is_told(project: Path) -> None:
@@ -64,8 +137,42 @@ def test_a_placeholder_is_told_once_git_has_a_name(project: Path, tmp_path: Path
 
 
 def test_a_detached_head_is_told(project: Path) -> None:
+    git("checkout", "-q", "-b", "feature")
     git("checkout", "-q", "--detach")
-    assert "HEAD is detached" in str(checkout.check_branch())
+    assert str(checkout.check_branch()).endswith(
+        "HEAD is detached, as an experiment that was killed leaves it: git checkout feature"
+    )
+    git("branch", "-q", "-D", "feature")
+    assert str(checkout.check_branch()).endswith(": git checkout main")
+
+
+@pytest.mark.parametrize("written_over", [None, "", "power: 3\n"])
+@pytest.mark.parametrize("detached", [False, True])
+def test_edits_in_the_stash_are_told_with_a_way_to_have_them_back(
+    written_over: str | None, detached: bool, project: Path
+) -> None:
+    """The states in which a killed `dvc exp run` leaves a checkout: params.yaml as committed, empty, or the experiment's."""
+    params = project / "params.yaml"
+    edited = params.read_text() + "# an edit\n"
+    for content in ("named\n", edited):
+        params.write_text(content)
+        git("stash", "push", "-q", *(["-m", "the user's own"] if content == "named\n" else []))
+    if detached:
+        git("checkout", "-q", "--detach")
+    if written_over is not None:
+        params.write_text(written_over)
+    finding = str(checkout.check_stash())
+    assert "(stash@{0}: WIP on " in finding
+    for told in filter(None, (checkout.check_branch(), finding)):
+        subprocess.run(told.rsplit(": ", 1)[1], shell=True, check=True, capture_output=True)
+    assert params.read_text() == edited
+    assert checkout.check_branch() is checkout.check_stash() is None
+
+
+def test_a_stash_with_a_message_is_the_user_s_own(project: Path) -> None:
+    (project / "params.yaml").write_text("named\n")
+    git("stash", "push", "-q", "-m", "WIP on the figures")
+    assert checkout.check_stash() is None
 
 
 def test_code_that_git_does_not_know_is_told(project: Path) -> None:
@@ -96,6 +203,26 @@ def test_a_full_disk_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "GB are free" in str(checkout.check_disk())
 
 
-def test_what_killed_experiments_left_is_told(project: Path) -> None:
-    (project / ".dvc/tmp/exps/standalone/tmpabc").mkdir(parents=True)
-    assert "rm -rf .dvc/tmp/exps/standalone/tmpabc" in str(checkout.check_leftovers())
+LEFT = {
+    "workspaces of experiments": ".dvc/tmp/exps/standalone/tmpabc",
+    "half-written outputs": "data/a b/.latents.0f.partial",
+    "locks of git": ".git/refs/exps/celery/stash.lock",
+}
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_what_killed_runs_left_is_told_and_the_advice_removes_it(kind: str, project: Path) -> None:
+    (project / LEFT[kind] / "tmp1").mkdir(parents=True)
+    finding = str(checkout.check_leftovers())
+    assert finding.startswith(f"killed runs left {kind}; if nothing is running now: rm -rf ")
+    subprocess.run(finding.rsplit(": ", 1)[1], shell=True, check=True)
+    assert checkout.check_leftovers() is None
+    assert (project / LEFT[kind]).parent.is_dir()
+
+
+def test_all_that_killed_runs_left_is_told_at_once(project: Path) -> None:
+    for path in LEFT.values():
+        (project / path).mkdir(parents=True)
+    finding = str(checkout.check_leftovers())
+    assert finding.startswith("killed runs left workspaces of experiments and half-written outputs and locks of git; ")
+    assert shlex.split(finding.rsplit("rm -rf ", 1)[1]) == list(LEFT.values())

@@ -7,7 +7,7 @@ import pytest
 
 from annealed_lab.experiments.evaluations import all_evaluations, difference, named_evaluations
 from annealed_lm.common.errors import InputError
-from support.repositories import commit_all, keep_as_experiment, start_repository
+from support.repositories import commit_all, git, keep_as_experiment, start_repository
 
 EXPERIMENTS = (("linear", "linear", 8.0, 40), ("polynomial", "polynomial", 7.0, 40), ("fewer", "normal", 9.5, 30))
 """Name, T schedule, perplexity, number of samples."""
@@ -56,6 +56,24 @@ def test_the_last_commit_and_what_was_evaluated_like_it_are_kept_and_the_others_
     assert old.endswith("has no T_schedule in params.yaml: it is not the result of an experiment of this version")
     assert fewer == "fewer was evaluated differently from HEAD (num_samples: 40 and 30)"
     assert same == "same has the numbers of HEAD"
+
+
+def test_an_experiment_called_head_does_not_take_the_place_of_the_last_commit() -> None:
+    put("cosine", 5.0)
+    made = commit_all("HEAD", 10)
+    keep_as_experiment("HEAD", git("rev-parse", "HEAD~1"))
+    put("cosine", 4.0)
+    commit_all("white space", 11)
+    keep_as_experiment("a\u00a0b", git("rev-parse", "HEAD~1"))
+    evaluations, _ = all_evaluations()
+    assert {name: evaluation["samples"]["greedy"]["perplexity"]["value"] for name, evaluation in evaluations.items()} == {
+        "HEAD": 9,
+        "linear": 8,
+        "polynomial": 7,
+        f"HEAD (experiment {made[:7]})": 5,
+        "a\u00a0b": 4,
+    }
+    assert named_evaluations(["HEAD", "linear"])["HEAD"] == evaluations["HEAD"]
 
 
 def test_named_ones_have_to_be_there_and_to_be_evaluated_alike() -> None:

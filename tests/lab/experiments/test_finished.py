@@ -98,6 +98,36 @@ def test_an_experiment_goes_before_a_branch_of_its_name(repository: str) -> None
     assert commit_of("cool-auks") == made
 
 
+UNUSUAL = (
+    "HEAD",
+    "a\u00a0b",
+    "\u00a0",
+    "end\u00a0",
+    "a\u2003b",
+    "line\u2028break",
+    "next\x85line",
+    "é",
+    "寿司",
+    "a/b",
+    "@",
+    "%s",
+    "(x)",
+)
+"""Names that DVC and git take."""
+
+
+def test_names_with_whatever_git_takes_are_names() -> None:
+    expected = {name: add_experiment(name, minute) for minute, name in enumerate(UNUSUAL, start=1)}
+    assert list(finished_experiments().items()) == list(expected.items())
+
+
+def test_head_is_git_s_whatever_an_experiment_is_called(repository: str) -> None:
+    made = add_experiment("HEAD", 1)
+    assert finished_experiments() == {"HEAD": made}
+    assert commit_of("HEAD") == repository != made
+    assert commit_of(made) == made
+
+
 @pytest.mark.parametrize("name", ["main", "HEAD", "a-tag", "an-annotated-tag"])
 def test_branches_tags_and_commits_name_commits_too(name: str, repository: str) -> None:
     git("tag", "a-tag")

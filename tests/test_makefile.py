@@ -1,0 +1,88 @@
+"""The Makefile, with programs that only note how they were called."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYTHON = """#!/bin/sh
+if [ "$1 $2" = "-m venv" ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/dvc"; fi
+echo "$0 $*" >> "$CALLS"
+case "$*" in *before-run*) exit ${BEFORE_RUN:-0};; esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the Makefile, whose name has a space too."""
+    folder = tmp_path / "the project"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (folder / name).write_text((ROOT / name).read_text())
+    (folder / "python").write_text(PYTHON)
+    (folder / "python").chmod(0o755)
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    for number, key in enumerate(("user.name", "user.email")):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", "a")
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    return folder
+
+
+def make(project: Path, *arguments: str) -> tuple[int, str, list[str]]:
+    """The exit status, what is told of an error, and the calls."""
+    done = subprocess.run(["make", "PYTHON=./python", *arguments], cwd=project, capture_output=True, text=True, check=False)
+    calls = Path(os.environ["CALLS"])
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return done.returncode, done.stderr, lines
+
+
+@pytest.mark.parametrize(
+    "venv", [".venv", "my venv", "a b/c  d", "../elsewhere", "../else where", "été", "/absolute", "/absolute path"]
+)
+def test_an_environment_may_be_called_anything(venv: str, project: Path, tmp_path: Path) -> None:
+    if venv.startswith("/"):
+        venv = str(tmp_path) + venv
+    status, told, calls = make(project, f"VENV={venv}", "doctor")
+    assert (status, told) == (0, "")
+    folder = Path(os.path.normpath(project / venv))
+    assert {path.name for path in folder.iterdir()} == {"bin", ".installed"}
+    assert [call.rsplit("/bin/", 1)[-1] for call in calls[1:]] == [
+        "python -m pip install -r requirements.txt",
+        "python -m pip install --no-deps --no-build-isolation --editable .",
+        "python src/lab.py doctor",
+    ]
+    assert Path(os.path.normpath(project / calls[-1].rsplit("/bin/", 1)[0])) == folder  # the one of the environment
+    assert make(project, f"VENV={venv}", "doctor")[2] == calls[-1:]  # nothing is installed twice
+
+
+@pytest.mark.parametrize("sign", [":", "%", "'", '"', "*", "(", "\\"])
+def test_what_make_or_the_shell_would_misread_is_told(sign: str, project: Path) -> None:
+    status, told, calls = make(project, f"VENV=my{sign}venv", "doctor")
+    assert status == 2
+    assert f"VENV = my{sign}venv has a {sign}, which make or the shell takes for its own: name another folder" in told
+    assert calls == []
+
+
+@pytest.mark.parametrize("decides", [0, 1])
+def test_a_run_begins_if_nothing_decides_against_it(decides: int, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFORE_RUN", str(decides))
+    status, _, calls = make(project, "run")
+    names = [shlex.split(call.rsplit("/bin/", 1)[-1]) for call in calls]
+    assert names[3:] == [["python", "src/lab.py", "doctor", "--before-run"], ["dvc", "exp", "run"]][: 2 - decides]
+    assert status == 2 * decides
+
+
+def test_clean_removes_what_killed_runs_left_half_written(project: Path) -> None:
+    for folder in ("data/.latents.12.partial", "models", "metrics", "plots", "data/latents"):
+        (project / folder).mkdir(parents=True)
+    (project / "data/.latents.12.partial/train.npy").touch()
+    (project / "models/.a b.0f.partial").touch()
+    (project / "data/mine.partial").touch()
+    assert make(project, "clean")[:2] == (0, "")
+    assert sorted(path.name for path in project.rglob("*") if path.suffix == ".partial") == ["mine.partial"]
