@@ -66,8 +66,9 @@ def assemble(
     labels = class_labels(config, args.latents)
     latents = training_latents(config, args.latents, args.texts, args.autoencoder, accelerator)
     shape = LatentShape(described["latent_dim"], described["max_length"], len(labels))
-    normalised = section.normalize_latent
-    statistics = LatentStatistics.load(args.latents) if normalised else LatentStatistics.identity(shape.latent_dim)
+    statistics = LatentStatistics.load(args.latents)
+    if not section.normalize_latent:
+        statistics = statistics.changing_nothing()
     varied = Varied(config.T_schedule, config.power, config.optimizer, config.random_seed)
     trainer = make_trainer(section, varied, shape, latents, statistics, accelerator)
     valid, self_condition = LatentSet.load(args.latents, "valid"), section.self_condition > 0

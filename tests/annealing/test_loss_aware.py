@@ -10,6 +10,7 @@ from annealed_lm.annealing.loss_aware import (
     LossCurve,
     LossSecondMoment,
 )
+from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 from support.tiny import schedule_settings
 
 BATCH = 128
@@ -111,3 +112,22 @@ def test_no_timestep_is_forgotten() -> None:
     sampler = LossCurve(schedule_settings(timesteps=100))
     hand_over(sampler, np.where(np.arange(100) < 50, 0.0, 1.0), steps=300)
     assert sampler.density(0).min() == pytest.approx(UNIFORM_SHARE / 100)
+
+
+@pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
+@pytest.mark.parametrize("error", [0.001, 0.01, 0.1])
+def test_an_error_of_the_noise_where_no_signal_is_left_draws_nothing_there(noise_schedule: str, error: float) -> None:
+    """Of unit Gaussians the best prediction of the noise has the error alphas_cumprod; the network's is a little larger."""
+    settings = schedule_settings(objective="pred_noise", noise_schedule=noise_schedule, timesteps=1000)
+    sampler = LossCurve(settings)
+    hand_over(sampler, settings.alphas_cumprod() + error, steps=1000, noise=0.3)
+    known = 1 - settings.alphas_cumprod()
+    rise = (known[-1] - known[960]) / (known[-1] - known[0])
+    assert sampler.density(0)[960:].sum() < 0.9 * rise + 0.1 * 0.04 + 0.05  # 0.6 and more, where 1 / SNR decides
+    assert sampler.density(0)[:500].sum() > 0.2
+
+
+def test_the_loss_of_x_start_itself_is_taken_at_its_word() -> None:
+    sampler = LossCurve(schedule_settings(objective="pred_x0", timesteps=1000))
+    hand_over(sampler, np.linspace(0, 9, 1000), steps=600)
+    assert sampler.density(0)[:500].sum() == pytest.approx(0.5, abs=0.03)

@@ -1,9 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.config.yaml_files import flat, merge_preset, value_at
+from annealed_lm.config.yaml_files import flat, merge_preset, read_yaml, value_at
 
 
 def test_flat_names_values_by_their_sections() -> None:
@@ -30,3 +31,33 @@ def test_merging_changes_what_the_preset_names_and_nothing_else() -> None:
 def test_a_preset_that_does_not_fit_is_refused(preset: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         merge_preset({"a": 1, "section": {"b": 2}}, preset)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("power: !!int abc\n", "is not valid YAML: "),
+        (f"power: {'9' * 5000}\n", "is not valid YAML: "),
+        ("power: 2020-99-99\n", "is not valid YAML: "),
+        ("power: [1\n", "is not valid YAML: "),
+        ("power: \x00\n", "is not valid YAML: "),
+        ("[" * 2000, "is nested too deeply to be read"),
+        ("a: " + "{a: " * 2000, "is nested too deeply to be read"),
+    ],
+)
+def test_what_is_no_yaml_is_told_in_one_sentence(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_bytes_and_folders_are_no_yaml(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"power: \xff\xfe\n")
+    with pytest.raises(InputError, match="bytes is not valid YAML: "):
+        read_yaml(tmp_path / "bytes")
+    with pytest.raises(InputError, match="is a folder, not a file of keys and values"):
+        read_yaml(tmp_path)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
-from annealed_lm.diffusion.process import LOSSES, GaussianDiffusion
+from annealed_lm.diffusion.process import LARGEST_LATENT, LOSSES, GaussianDiffusion
 
 OBJECTIVES = ("pred_x0", "pred_noise", "pred_v")
 TIMESTEPS = 100
@@ -212,3 +212,71 @@ def test_tan_d_has_an_effect_on_tan_only() -> None:
 
     for name in NOISE_SCHEDULES:
         assert torch.equal(signal(name, 3), signal(name, 9)) == (name != "tan")
+
+
+# What a prediction may say of x_start
+
+
+def rms(latents: Tensor) -> Tensor:
+    """Root mean square of every vector."""
+    return latents.square().mean(-1).sqrt()
+
+
+def noisy_prediction(diffusion: GaussianDiffusion, t: int, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x_start [8, 8, 32] of this root mean square, x_t, all t, and the noise predicted with a mean squared error of .01."""
+    random = torch.Generator().manual_seed(0)
+    x_start, noise, error = torch.randn(3, 8, 8, 32, generator=random)
+    x_start, all_t = scale * x_start, torch.full((8,), t)
+    return x_start, diffusion.q_sample(x_start, all_t, noise), all_t, noise + 0.1 * error
+
+
+@pytest.mark.parametrize("noise_schedule", NOISE_SCHEDULES)
+@pytest.mark.parametrize("timesteps", [10, 1000, 4000])
+@pytest.mark.parametrize("scale", [0.2, 1.0, 7.0])
+def test_x_start_keeps_the_scale_of_latents_where_no_signal_is_left(noise_schedule: str, timesteps: int, scale: float) -> None:
+    diffusion = GaussianDiffusion(noise_schedule, timesteps, 9, "pred_noise", "l2", latent_rms=scale)
+    for t in (timesteps - 1, timesteps - 2, timesteps * 9 // 10):
+        _, x_t, all_t, output = noisy_prediction(diffusion, t, scale)
+        prediction = diffusion.interpret(output, x_t, all_t)
+        assert (rms(prediction.x_start) <= LARGEST_LATENT * scale * 1.0001).all()
+        assert 0.3 * scale < prediction.x_start.std() < 3.1 * scale  # 2,135 unbound, of 1,000 timesteps of cosine at 999
+        made_up = diffusion.q_sample(prediction.x_start, all_t, prediction.noise)
+        torch.testing.assert_close(made_up, x_t, atol=1e-4 * max(scale, 1), rtol=1e-4)
+
+
+def test_what_is_too_long_keeps_its_direction_and_what_is_not_stays_as_it_is() -> None:
+    diffusion = make("pred_noise")
+    x_start = torch.tensor([[[0.5, -2.0, 1.0], [30.0, -40.0, 0.0], [0.0, 0.0, 0.0]]])
+    shortened = diffusion.shortened(x_start)
+    assert torch.equal(shortened[0, [0, 2]], x_start[0, [0, 2]])
+    assert rms(shortened)[0, 1].item() == pytest.approx(LARGEST_LATENT)
+    torch.testing.assert_close(shortened[0, 1] / shortened[0, 1, 0], x_start[0, 1] / 30)
+
+
+def test_where_signal_outweighs_noise_nothing_is_bound() -> None:
+    diffusion = make("pred_noise")
+    t = int((diffusion.alphas_cumprod > 0.5).sum()) - 1
+    x_start, x_t, all_t, _ = noisy_prediction(diffusion, t, scale=50)  # rare, but a latent of the corpus
+    exact = (x_t - diffusion.signal_and_noise(all_t)[0] * x_start) / diffusion.signal_and_noise(all_t)[1]
+    torch.testing.assert_close(diffusion.interpret(exact, x_t, all_t).x_start, x_start, rtol=1e-3, atol=1e-3)
+    later = diffusion.interpret(exact, x_t, all_t + 1)
+    assert (rms(later.x_start) <= LARGEST_LATENT * 1.0001).all()
+
+
+@pytest.mark.parametrize("objective", ["pred_x0", "pred_v"])
+def test_objectives_that_divide_by_no_signal_are_taken_at_their_word(objective: str) -> None:
+    diffusion = make(objective)
+    _, x_t, all_t, output = noisy_prediction(diffusion, TIMESTEPS - 1)
+    assert (rms(diffusion.interpret(1000 * output, x_t, all_t).x_start) > 500).all()
+    if objective == "pred_x0":
+        assert diffusion.interpret(output, x_t, all_t).x_start is output
+
+
+def test_self_conditioning_is_on_the_bounded_prediction() -> None:
+    x_start, _, noise, mask = example()
+    t, denoiser = torch.full((BATCH,), TIMESTEPS - 1), Recorder()
+    make("pred_noise").losses(denoiser, x_start, t, noise, mask, torch.arange(BATCH), None)
+    self_cond = denoiser.calls[1][3]
+    assert self_cond is not None
+    assert (rms(self_cond) <= LARGEST_LATENT * 1.0001).all()
+    assert self_cond.std() > 0.3

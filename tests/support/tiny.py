@@ -196,11 +196,15 @@ def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
     return autoencoder.eval()
 
 
+def yaml_of(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load(path)
+    return values
+
+
 @cache
 def tiny_params() -> dict[str, Any]:
-    yaml = YAML(typ="safe", pure=True)
-    values: dict[str, Any] = yaml.load(ROOT / "params.yaml")
-    merge_preset(values, yaml.load(ROOT / "presets" / "tiny.yaml"))
+    values = yaml_of(ROOT / "params.yaml")
+    merge_preset(values, yaml_of(ROOT / "presets" / "tiny.yaml"))
     return values
 
 

@@ -37,7 +37,7 @@ def bring_code(commit: str, folder: Path, changes: Mapping[str, Any]) -> dict[st
     params = PLACES["params"]
     archive = subprocess.run(["git", "archive", commit, "src", params], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        opened.extractall(folder, filter="data")
+        opened.extractall(folder)
     yaml = YAML()
     values: dict[str, Any] = yaml.load(folder / params)
     merge_preset(values, changes)

@@ -27,6 +27,8 @@ LEAST_RISE = 0.2
 """How much the curve must rise, as a share of its highest value, before it is followed."""
 UNIFORM_SHARE = 0.1
 """Share of its draws that stays uniform, so that no timestep is forgotten."""
+UNKNOWN_LOSS = 1.0
+"""The squared loss of x_start when nothing is known of it: the variance of a dimension of normalised latents."""
 
 
 class LossSecondMoment:
@@ -84,6 +86,9 @@ class LossCurve:
     joined by straight lines, which are drawn out to the ends of the range. A tenth of the draws stays uniform. All of them are
     uniform until every bin has twenty losses, and while L hardly rises, as at the start of a training: noise would be taken for
     slope.
+
+    A loss of the noise is divided by SNR, and so may say anything of x_start where next to no signal is left: 1e9 times itself.
+    It counts as no more than `UNKNOWN_LOSS` there, since x_start cannot be known less than not at all.
     """
 
     observes = True
@@ -109,7 +114,8 @@ class LossCurve:
         bins = np.searchsorted(self.edges, t, side="right") - 1
         here = np.bincount(bins, minlength=len(self.means))
         seen = here > 0
-        means = np.bincount(bins, weights=losses * self.to_x_start[t], minlength=len(self.means))[seen] / here[seen]
+        of_x_start = np.minimum(losses * self.to_x_start[t], np.maximum(losses, UNKNOWN_LOSS))
+        means = np.bincount(bins, weights=of_x_start, minlength=len(self.means))[seen] / here[seen]
         # The mean of what was seen while that is young, a moving average afterwards.
         kept = np.minimum(CURVE_DECAY, self.counts[seen] / (self.counts[seen] + here[seen]))
         self.means[seen] = kept * self.means[seen] + (1 - kept) * means

@@ -30,7 +30,8 @@ class GrowingRange(Unobserving):
         self.diffusion_range = settings.diffusion_range(T_schedule)
         self.from_noise = from_noise
         self.way: Array | None = None
-        """The share of the way along log-SNR, from the range's first end on, that lies before t, [timesteps]; None: count t."""
+        """The share of the way along log-SNR, from the range's first end on, that lies before t, [timesteps], never falling.
+        None: count t."""
         if settings.range_in == "log_snr":
             level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
             self.way = 1 - level[::-1] if from_noise else level
@@ -39,7 +40,7 @@ class GrowingRange(Unobserving):
         """Return how many timesteps the range holds, in [1, T]."""
         if self.way is None:
             return self.diffusion_range.max_timestep(step)
-        return max(int(np.count_nonzero(self.way <= self.diffusion_range.share(step) + ROUNDING)), 1)
+        return max(int(np.searchsorted(self.way, self.diffusion_range.share(step) + ROUNDING, side="right")), 1)
 
     def density(self, step: int) -> Array:
         """Return the probability of every t at `step`, [timesteps]."""
@@ -58,10 +59,25 @@ class GrowingRange(Unobserving):
     def average(self) -> Array:
         """Return the mean of the densities of all steps, [timesteps]."""
         steps = self.diffusion_range.total_steps
-        sizes = Counter(self.size(step) for step in range(steps))
-        weighted = [count / steps * self.density_of(size) for size, count in sorted(sizes.items())]
-        average: Array = np.sum(weighted, axis=0)
-        return average
+        average = np.zeros(self.diffusion_range.timesteps)
+        for size, count in self.steps_by_size().items():
+            average[:size] += count / steps / size
+        return average[::-1].copy() if self.from_noise else average
+
+    def steps_by_size(self) -> Counter[int]:
+        """Count the steps of every size, by bisection: a range never shrinks, so steps between two of one size have it too."""
+        last = self.diffusion_range.total_steps - 1
+        counts = Counter([self.size(0)])
+        between = [(0, self.size(0), last, self.size(last))]
+        while between:
+            first, size, last, last_size = between.pop()  # counts the steps after the first up to the last
+            if size == last_size or last - first == 1:
+                counts[last_size] += last - first
+            else:
+                middle = (first + last) // 2
+                middle_size = self.size(middle)
+                between += [(first, size, middle, middle_size), (middle, middle_size, last, last_size)]
+        return counts
 
 
 def reverse(settings: ScheduleSettings) -> GrowingRange:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 Shape = Callable[[float, float], float]
 """(progress in [0, 1], power) -> share in [0, 1] of the way from the start of the range to the whole of it."""
@@ -76,10 +77,15 @@ class DiffusionRange:
         if self.T_schedule not in T_SCHEDULES:
             raise ValueError(f"T_schedule {self.T_schedule!r} is not one of {', '.join(T_SCHEDULES)}")
 
-    @property
+    @cached_property
     def anneal_steps(self) -> int:
         """m = floor(N * anneal_fraction), with the fraction read as the decimal that the user wrote."""
         return math.floor(self.total_steps * Fraction(str(self.anneal_fraction)))
+
+    @cached_property
+    def start(self) -> Fraction:
+        """T * start_fraction, with the fraction read as the decimal that the user wrote."""
+        return self.timesteps * Fraction(str(self.start_fraction))
 
     def way(self, step: int) -> float:
         """Return the share of the way from the start of the range to the whole of it at `step`, in [0, 1]; 1 after step m."""
@@ -97,10 +103,9 @@ class DiffusionRange:
         It is T0 + shape(step / m) * (T - T0), truncated, with T0 = floor(T * start_fraction); after step m it is T.
         """
         way = self.way(step)
-        start = self.timesteps * Fraction(str(self.start_fraction))
         if self.T_schedule == "unsmooth":  # its stages are shares of T itself: truncated once, not twice
-            return max(int(start + Fraction(way) * (self.timesteps - start)), 1)
-        first = math.floor(start)
+            return max(int(self.start + Fraction(way) * (self.timesteps - self.start)), 1)
+        first = math.floor(self.start)
         return max(int(first + way * (self.timesteps - first)), 1)
 
 

@@ -1,33 +1,71 @@
-"""The sections of params.yaml, one a stage that has parameters: types, ranges, and what contradicts itself within a section."""
+"""The sections of params.yaml, one a stage that has parameters: what type each value has, and so what it may be."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from annealed_lm.annealing.t_schedules import T_SCHEDULES
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.annealing.weights import LOSS_WEIGHTS
+from annealed_lm.config.numbers import (
+    BatchTexts,
+    Beams,
+    Clusterings,
+    CorpusTexts,
+    DropoutShare,
+    EvenWidth,
+    EverySteps,
+    Exponent,
+    GradientNorm,
+    Guidance,
+    LatentWidth,
+    Layers,
+    LearningRate,
+    Location,
+    MauveScaling,
+    MaxTokens,
+    MaxWords,
+    NoneOrMoreLayers,
+    NucleusMass,
+    OpenShare,
+    Penalty,
+    Power,
+    Processes,
+    Ratio,
+    RatioOrZero,
+    Resamplings,
+    SampledTexts,
+    SamplingSteps,
+    Scale,
+    Share,
+    SomeShare,
+    SomeTokens,
+    SpeedWeight,
+    TanD,
+    Timesteps,
+    TrainingSteps,
+    Vectors,
+    VocabularySize,
+    WarmUpSteps,
+    WeightDecay,
+    Width,
+)
 from annealed_lm.config.types import (
+    DatasetName,
     DecodingStrategy,
     LearningRateSchedule,
     MauveFeatures,
-    NonNegativeFloat,
-    NonNegativeInt,
-    OpenShare,
-    PositiveFloat,
-    PositiveInt,
+    ModelName,
+    Optimizer,
     Revision,
     Seed,
-    Share,
     StepsOrTime,
     Tokenizer,
-    contradiction,
+    Tracker,
     one_of,
     without_repeats,
 )
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
-
-SMALLEST_BPE = 256 + 4
-"""Every byte and the special tokens."""
 
 
 class Section(BaseModel):
@@ -36,28 +74,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-S = TypeVar("S", bound=Section)
-
-
 class FetchPretrained(Section):
-    autoencoder_name: str | None
+    autoencoder_name: ModelName | None
     autoencoder_revision: Revision | None
 
 
 class FetchJudges(Section):
-    language_model_name: str | None
+    language_model_name: ModelName | None
     language_model_revision: Revision | None
-    feature_model_name: str | None
+    feature_model_name: ModelName | None
     feature_model_revision: Revision | None
 
 
 class PrepareData(Section):
     seed: Seed
     split: Literal["official", "random"]
-    train_texts: PositiveInt
-    valid_texts: PositiveInt
-    test_texts: PositiveInt
-    max_words: PositiveInt
+    train_texts: CorpusTexts
+    valid_texts: CorpusTexts
+    test_texts: CorpusTexts
+    max_words: MaxWords
     duplicates: Literal["drop", "keep"]
     other_scripts: Literal["drop", "keep"]
 
@@ -66,33 +101,27 @@ class TrainAutoencoder(Section):
     seed: Seed
     initialisation: Literal["scratch", "pretrained"]
     latent_layout: Literal["compressed", "per_token"]
-    num_latents: PositiveInt
-    latent_dim: PositiveInt
+    num_latents: Vectors
+    latent_dim: LatentWidth
     tokenizer: Tokenizer
-    vocab_size: Annotated[int, Field(ge=16)]
-    max_tokens: Annotated[int, Field(ge=4)]
-    d_model: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    resampler_layers: PositiveInt
-    reconstruction_layers: NonNegativeInt
+    vocab_size: VocabularySize
+    max_tokens: MaxTokens
+    d_model: Width
+    layers: Layers
+    heads: Width
+    resampler_layers: Layers
+    reconstruction_layers: NoneOrMoreLayers
     token_dropout: OpenShare
     latent_noise: OpenShare
-    num_train_steps: PositiveInt
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    lr_warmup_steps: NonNegativeInt
-    weight_decay: NonNegativeFloat
-
-    @model_validator(mode="after")
-    def sizes_fit(self) -> "TrainAutoencoder":
-        """Check that a vocabulary of BPE has room for all bytes, and that the heads divide the width."""
-        require_room_for_bytes(self.tokenizer, self.vocab_size)
-        return require_divisible(self, "d_model", "heads")
+    num_train_steps: TrainingSteps
+    batch_size: BatchTexts
+    learning_rate: LearningRate
+    lr_warmup_steps: WarmUpSteps
+    weight_decay: WeightDecay
 
 
 class EncodeLatents(Section):
-    batch_size: PositiveInt
+    batch_size: BatchTexts
     train_latents: Literal["cached", "on_the_fly"]
 
 
@@ -100,54 +129,46 @@ class TrainLanguageModel(Section):
     seed: Seed
     baseline_seed: Seed
     tokenizer: Tokenizer
-    vocab_size: Annotated[int, Field(ge=16)]
-    max_tokens: Annotated[int, Field(ge=4)]
-    d_model: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    num_train_steps: PositiveInt
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-
-    @model_validator(mode="after")
-    def sizes_fit(self) -> "TrainLanguageModel":
-        """Check that a vocabulary of BPE has room for all bytes, the heads divide the width, and the two models differ."""
-        require_room_for_bytes(self.tokenizer, self.vocab_size)
-        if self.baseline_seed == self.seed:
-            raise contradiction(f"baseline_seed = {self.baseline_seed} is the judge's own seed: the baseline would be the judge")
-        return require_divisible(self, "d_model", "heads")
+    vocab_size: VocabularySize
+    max_tokens: MaxTokens
+    d_model: Width
+    layers: Layers
+    heads: Width
+    num_train_steps: TrainingSteps
+    batch_size: BatchTexts
+    learning_rate: LearningRate
 
 
 class PrepareReferences(Section):
     seed: Seed
     mauve_features: Annotated[list[MauveFeatures], Field(min_length=1), AfterValidator(without_repeats)]
-    sentence_scaling: PositiveFloat
-    language_model_scaling: PositiveFloat
-    mauve_seeds: PositiveInt
-    bootstrap_samples: Annotated[int, Field(ge=100)]
-    baseline_top_p: Annotated[float, Field(gt=0, le=1)]
+    sentence_scaling: MauveScaling
+    language_model_scaling: MauveScaling
+    mauve_seeds: Clusterings
+    bootstrap_samples: Resamplings
+    baseline_top_p: NucleusMass
 
 
 class TrainDiffusion(Section):
-    start_fraction: Annotated[float, Field(gt=0, le=1)]
+    start_fraction: SomeShare
     anneal_fraction: Share
     range_in: Literal["t", "log_snr"]
     base_schedule: Annotated[str, one_of(T_SCHEDULES)]
-    logit_normal_mean: Annotated[float, Field(allow_inf_nan=False)]
-    logit_normal_std: PositiveFloat
-    laplace_mean: Annotated[float, Field(allow_inf_nan=False)]
-    laplace_scale: PositiveFloat
+    logit_normal_mean: Location
+    logit_normal_std: Scale
+    laplace_mean: Location
+    laplace_scale: Scale
     speed_tau: Share
-    speed_k: PositiveFloat
-    speed_lambda: Annotated[float, Field(ge=0.5, le=1)]
+    speed_k: Ratio
+    speed_lambda: SpeedWeight
     loss_weight: Annotated[str, one_of({"none": None, **LOSS_WEIGHTS})]
-    min_snr_gamma: PositiveFloat
-    p2_k: NonNegativeFloat
-    p2_gamma: NonNegativeFloat
+    min_snr_gamma: Ratio
+    p2_k: RatioOrZero
+    p2_gamma: Exponent
     sampling_weights: Literal["published", "none", "inverse_density"]
-    timesteps: PositiveInt
+    timesteps: Timesteps
     noise_schedule: Annotated[str, one_of(NOISE_SCHEDULES)]
-    tan_d: PositiveFloat
+    tan_d: TanD
     objective: Literal["pred_x0", "pred_noise", "pred_v"]
     loss_type: Literal["l1", "l2", "smooth_l1"]
     self_condition: Share
@@ -155,90 +176,64 @@ class TrainDiffusion(Section):
     scale_shift: bool
     class_conditional: bool
     class_unconditional_prob: OpenShare
-    tx_dim: Annotated[int, Field(gt=0, multiple_of=2)]  # the embedding of t is half sines, half cosines
-    tx_depth: PositiveInt
-    tx_heads: PositiveInt
-    dropout: OpenShare
-    num_train_steps: PositiveInt
-    train_batch_size: PositiveInt
-    gradient_accumulation_steps: PositiveInt
-    learning_rate: PositiveFloat
+    tx_dim: EvenWidth
+    tx_depth: Layers
+    tx_heads: Width
+    dropout: DropoutShare
+    num_train_steps: TrainingSteps
+    train_batch_size: BatchTexts
+    gradient_accumulation_steps: BatchTexts
+    learning_rate: LearningRate
     lr_schedule: LearningRateSchedule
-    lr_warmup_steps: NonNegativeInt
+    lr_warmup_steps: WarmUpSteps
     lr_decay_fraction: Share
     adam_beta1: OpenShare
     adam_beta2: OpenShare
-    adam_weight_decay: NonNegativeFloat
-    max_grad_norm: PositiveFloat
+    adam_weight_decay: WeightDecay
+    max_grad_norm: GradientNorm
     ema_decay: OpenShare
-    ema_power: PositiveFloat
+    ema_power: Power
     batching: Literal["bucketed", "shuffled"]
     mixed_precision: Literal["no", "bf16", "fp16"]
     compile: bool
-    num_processes: PositiveInt
-    log_every: PositiveInt
-    validate_every: PositiveInt
-    evaluate_every: PositiveInt
+    num_processes: Processes
+    log_every: EverySteps
+    validate_every: EverySteps
+    evaluate_every: EverySteps
     checkpoint_every: StepsOrTime
-
-    @model_validator(mode="after")
-    def heads_divide_width(self) -> "TrainDiffusion":
-        """Check that all heads have the same width."""
-        return require_divisible(self, "tx_dim", "tx_heads")
-
-    @model_validator(mode="after")
-    def learning_rate_has_time_to_fall(self) -> "TrainDiffusion":
-        """Check that warm-up and decay fit into the training."""
-        steps = self.lr_warmup_steps + self.lr_decay_fraction * self.num_train_steps
-        if self.lr_schedule == "warmup_stable_decay" and steps > self.num_train_steps:
-            raise contradiction(
-                f"lr_warmup_steps = {self.lr_warmup_steps} and lr_decay_fraction = {self.lr_decay_fraction:g} of "
-                f"num_train_steps = {self.num_train_steps} are more steps than there are"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def every_process_has_texts(self) -> "TrainDiffusion":
-        """Check that a batch has a text for every process."""
-        if self.num_processes > self.train_batch_size:
-            raise contradiction(f"num_processes = {self.num_processes} is more than train_batch_size = {self.train_batch_size}")
-        return self
 
 
 class SampleTexts(Section):
     eval_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(without_repeats)]
-    num_samples: Annotated[int, Field(ge=20)]  # MAUVE clusters num_samples / 10 buckets
-    batch_size: PositiveInt
+    num_samples: SampledTexts
+    batch_size: BatchTexts
     mixed_precision: Literal["no", "bf16", "fp16"]
-    sampling_timesteps: PositiveInt
+    sampling_timesteps: SamplingSteps
     ddim_sampling_eta: Share
-    guidance_weight: NonNegativeFloat
+    guidance_weight: Guidance
     strategies: Annotated[list[DecodingStrategy], Field(min_length=1), AfterValidator(without_repeats)]
-    num_beams: PositiveInt
-    top_p: Annotated[float, Field(gt=0, le=1)]
-    min_length: NonNegativeInt
-    no_repeat_ngram_size: NonNegativeInt
-    repetition_penalty: PositiveFloat
+    num_beams: Beams
+    top_p: NucleusMass
+    min_length: SomeTokens
+    no_repeat_ngram_size: SomeTokens
+    repetition_penalty: Penalty
 
 
-def require_divisible(section: S, width: str, heads: str) -> S:
-    """Return `section` if the value of `heads` divides that of `width`.
+class Parameters(Section):
+    """The whole of params.yaml; a section belongs to the stage of its name."""
 
-    Raises:
-        PydanticCustomError: it does not.
-    """
-    if getattr(section, width) % getattr(section, heads):
-        raise contradiction(f"{width} = {getattr(section, width)} is not a multiple of {heads} = {getattr(section, heads)}")
-    return section
-
-
-def require_room_for_bytes(tokenizer: str, vocab_size: int) -> None:
-    """Check that a vocabulary of BPE has room for all bytes and the special tokens.
-
-    Raises:
-        PydanticCustomError: it has not.
-    """
-    if tokenizer == "bpe" and vocab_size < SMALLEST_BPE:
-        raise contradiction(
-            f"vocab_size = {vocab_size} is too small for tokenizer = bpe, which starts from {SMALLEST_BPE} entries"
-        )
+    T_schedule: Annotated[str, one_of(DISTRIBUTIONS)]
+    power: Power
+    optimizer: Optimizer
+    random_seed: Seed
+    dataset_name: DatasetName
+    trackers: Annotated[list[Tracker], AfterValidator(without_repeats)]
+    fetch_pretrained: FetchPretrained
+    fetch_judges: FetchJudges
+    prepare_data: PrepareData
+    train_autoencoder: TrainAutoencoder
+    encode_latents: EncodeLatents
+    train_language_model: TrainLanguageModel
+    prepare_references: PrepareReferences
+    train_diffusion: TrainDiffusion
+    sample_texts: SampleTexts

@@ -2,12 +2,19 @@
 
 import difflib
 import re
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from annealed_lm.common.intervals import parse_interval
+from annealed_lm.config.wording import shown
+
+LONGEST_NAME = 1024
+LONGEST_PART_OF_A_PATH = 255
+LONGEST_INTERVAL_SECONDS = 366 * 24 * 3600
+LONGEST_INTERVAL_STEPS = 1_000_000_000
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -30,7 +37,7 @@ def known_keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
 
 def sentence(error: ErrorDetails, source: str, model: type[BaseModel]) -> str:
     """Return one finding of pydantic about `model` as a sentence: file: key = value, and what is allowed."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = shown(".".join(str(part) for part in error["loc"]), str)
     where = f"{source}: {key}" if key else source
     match error["type"]:
         case "extra_forbidden":
@@ -40,9 +47,9 @@ def sentence(error: ErrorDetails, source: str, model: type[BaseModel]) -> str:
         case "contradiction":
             return f"{where}: {error['msg']}"
         case "unknown_name":
-            return f"{where} = {error['input']} {error['msg']}"
+            return f"{where} = {shown(error['input'], str)} {error['msg']}"
     allowed = re.sub("^(Input|String|List|Value) ", "", error["msg"]).replace("input ", "")
-    return f"{where} = {error['input']!r}: it {allowed}"
+    return f"{where} = {shown(error['input'])}: it {allowed}"
 
 
 def one_of(names: dict[str, Any]) -> AfterValidator:
@@ -76,19 +83,38 @@ def steps_or_time(value: Any) -> Any:
         PydanticCustomError: it is none.
     """
     try:
-        parse_interval(value)
+        interval = parse_interval(value)
     except ValueError as error:
         raise PydanticCustomError("interval", "{reason}", {"reason": str(error)}) from error
+    if (interval.steps or 0) > LONGEST_INTERVAL_STEPS or (interval.seconds or 0) > LONGEST_INTERVAL_SECONDS:
+        raise PydanticCustomError("interval", "should be at most 1000000000 steps, or at most a year (8784h)")
     return value
 
 
+def model_name(name: str) -> str:
+    """Return `name` if it can be that of a folder or of a model on the hub.
+
+    Raises:
+        PydanticCustomError: it cannot.
+    """
+    allowed = f"should be a name on the hub or a folder: up to {LONGEST_NAME} printable characters"
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise PydanticCustomError("model_name", "{reason}", {"reason": allowed})
+    if any(len(part.encode()) > LONGEST_PART_OF_A_PATH for part in PurePath(name).parts):
+        reason = f"{allowed}, no part of a path longer than {LONGEST_PART_OF_A_PATH} bytes"
+        raise PydanticCustomError("model_name", "{reason}", {"reason": reason})
+    try:
+        Path(name).expanduser()
+    except RuntimeError as error:
+        reason = "should begin with ~ only for the home folder of a user whom this machine knows"
+        raise PydanticCustomError("model_name", "{reason}", {"reason": reason}) from error
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(model_name)]
 StepsOrTime = Annotated[int | str, BeforeValidator(steps_or_time)]
 PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(ge=0, lt=1)]
+"""Of other files than params.yaml, whose numbers stand in `numbers`."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Optimizer = Literal["adamw", "lion", "muon"]

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.config.wording import shown
 
 
 def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
@@ -24,8 +25,12 @@ def read_yaml(path: Path, hint: str = "", yaml: YAML | None = None) -> Any:
         return (yaml or YAML(typ="safe", pure=True)).load(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there{hint}") from error
-    except YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (YAMLError, ValueError) as error:  # the latter of a number, date or character that is none
+        raise InputError(f"{path} is not valid YAML: {shown(error, str, 500)}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be read") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder, not a file of keys and values") from error
 
 
 def read_mapping(path: Path, hint: str = "; this runs from the project's root", yaml: YAML | None = None) -> Any:

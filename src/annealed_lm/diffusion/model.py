@@ -26,9 +26,11 @@ class ProcessSettings:
     loss_type: str
     normalize_latent: bool
 
-    def diffusion(self, device: torch.device | str) -> GaussianDiffusion:
-        """Return the process, with its tables on `device`."""
-        return GaussianDiffusion(self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device)
+    def diffusion(self, device: torch.device | str, latent_rms: float = 1.0) -> GaussianDiffusion:
+        """Return the process, with its tables on `device`, for latents of this root mean square."""
+        return GaussianDiffusion(
+            self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device, latent_rms
+        )
 
 
 @dataclass(frozen=True)

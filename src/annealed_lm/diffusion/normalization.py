@@ -25,10 +25,12 @@ class LatentStatistics:
     Attributes:
         mean, std: float32 [positions, latent_dim], with positions = num_latents for compressed latents, whose vectors all have a
             role of their own, and 1 for latents per token.
+        rms: root mean square of what `normalise` returns, over all of its dimensions.
     """
 
     mean: Tensor
     std: Tensor
+    rms: float = 1.0
 
     @classmethod
     def of(cls, rows: Iterable[npt.NDArray[np.float32]], per_position: bool) -> "LatentStatistics":
@@ -52,8 +54,13 @@ class LatentStatistics:
 
     @classmethod
     def identity(cls, latent_dim: int) -> "LatentStatistics":
-        """Return statistics that change nothing."""
+        """Return statistics that change nothing, of latents that are normalised as they are."""
         return cls(torch.zeros(1, latent_dim), torch.ones(1, latent_dim))
+
+    def changing_nothing(self) -> "LatentStatistics":
+        """Return statistics that change nothing, of the same latents."""
+        rms = float((self.mean.double() ** 2 + self.std.double() ** 2).mean().sqrt())
+        return LatentStatistics(torch.zeros_like(self.mean), torch.ones_like(self.std), rms)
 
     @classmethod
     def load(cls, folder: Path) -> "LatentStatistics":
@@ -67,7 +74,7 @@ class LatentStatistics:
 
     def to(self, device: torch.device) -> "LatentStatistics":
         """Return the same statistics on `device`."""
-        return LatentStatistics(self.mean.to(device), self.std.to(device))
+        return LatentStatistics(self.mean.to(device), self.std.to(device), self.rms)
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Bring every dimension of latents [..., length, latent_dim] to mean 0 and standard deviation 1 over the training set."""

@@ -20,6 +20,15 @@ Denoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tens
 LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "smooth_l1": F.smooth_l1_loss}
 """By value of loss_type."""
 
+LARGEST_LATENT = 3.0
+"""Root mean square of the largest vector that a noise may say of x_start, in those of all latents: nine times their mean energy.
+
+From noise, x_start is found by a division by the signal, of which little is left at high noise: by 5e-5 at the last of a thousand
+timesteps of the noise schedule cosine, where an error of .1 in the noise is one of 2,000 in x_start. Images are clipped to their
+range (Ho et al. 2020) or shrunk into it (Saharia et al. 2022, Imagen, arXiv 2205.11487, section 2.3). A latent has no range, but
+it has a length; whether that is bound at 1 or at 5 hardly matters.
+"""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -39,6 +48,7 @@ class GaussianDiffusion:
         objective: "pred_x0", "pred_noise" or "pred_v" (Salimans & Ho 2022, arXiv 2202.00512): what the network outputs.
         loss_type: a name in `LOSSES`.
         device: where the batches are.
+        latent_rms: root mean square of the latents, a mean over all their dimensions: 1 if they are normalised.
     """
 
     def __init__(
@@ -49,10 +59,12 @@ class GaussianDiffusion:
         objective: str,
         loss_type: str,
         device: torch.device | str = "cpu",
+        latent_rms: float = 1.0,
     ) -> None:
         self.timesteps = timesteps
         self.objective = objective
         self.loss_function = LOSSES[loss_type]
+        self.largest_rms = LARGEST_LATENT * latent_rms
         self.alphas_cumprod = torch.from_numpy(NOISE_SCHEDULES[noise_schedule](timesteps, tan_d)).to(device)
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,12 +87,19 @@ class GaussianDiffusion:
         return signal * noise - noise_scale * x_start
 
     def interpret(self, output: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
-        """Return the x_start and the noise that the network's output means."""
+        """Return the x_start and the noise that the network's output means; both together make up x_t."""
         signal, noise_scale = self.signal_and_noise(t)
         if self.objective == "pred_noise":
-            return Prediction((x_t - noise_scale * output) / signal, output)
+            unbound = (x_t - noise_scale * output) / signal
+            x_start = torch.where(signal < noise_scale, self.shortened(unbound), unbound)  # else the division enlarges no error
+            return Prediction(x_start, output + signal / noise_scale * (unbound - x_start))
         x_start = output if self.objective == "pred_x0" else signal * x_t - noise_scale * output
         return Prediction(x_start, (x_t - signal * x_start) / noise_scale)
+
+    def shortened(self, x_start: Tensor) -> Tensor:
+        """Return `x_start` with every vector that is longer than a latent may be brought to the longest there may be."""
+        rms = x_start.square().mean(-1, keepdim=True).sqrt()
+        return x_start * (self.largest_rms / rms.clamp(min=self.largest_rms))
 
     def predict(
         self,

@@ -35,8 +35,8 @@ class TextSampler:
     def __init__(self, model: DiffusionModel, latents: Path, autoencoder: Autoencoder, device: torch.device) -> None:
         self.model = model
         self.train = LatentIndex.load(latents, "train")
-        width = model.denoiser.settings.latent_dim
-        self.statistics = LatentStatistics.load(latents) if model.process.normalize_latent else LatentStatistics.identity(width)
+        statistics = LatentStatistics.load(latents)
+        self.statistics = statistics if model.process.normalize_latent else statistics.changing_nothing()
         self.autoencoder = autoencoder.to(device)
         self.device = device
 
@@ -88,7 +88,7 @@ class TextSampler:
         """
         class_ids = None if outline.labels is None else [self.model.labels.index(label) for label in outline.labels]
         return sample_latents(
-            self.model.process.diffusion(self.device),
+            self.model.process.diffusion(self.device, self.statistics.rms),
             self.model.denoiser.to(self.device),
             self.statistics,
             outline.lengths,

@@ -67,7 +67,7 @@ def make_trainer(
     schedule = schedule_settings(section, varied.T_schedule, varied.power)
     return DiffusionTrainer(
         make_denoiser(section, shape, varied.random_seed),
-        settings_from(section, ProcessSettings).diffusion(accelerator.device),
+        settings_from(section, ProcessSettings).diffusion(accelerator.device, statistics.rms),
         Timesteps(schedule, settings_from(section, WeightSettings)),
         latents,
         statistics,
