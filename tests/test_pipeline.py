@@ -157,7 +157,7 @@ def test_a_folder_is_named_only_where_the_stage_uses_more_than_half_of_it(stage:
 
 
 def test_dvc_yaml_is_short() -> None:
-    assert sum(len(code_deps(stage)) - 1 for stage in STAGES) <= 80  # without the scripts
+    assert sum(len(code_deps(stage)) - 1 for stage in STAGES) <= 85  # without the scripts
 
 
 def test_an_edit_of_a_corpus_reader_fetches_nothing_again() -> None:

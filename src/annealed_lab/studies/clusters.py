@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from annealed_lm.config.sections import Section
-from annealed_lm.config.types import NonNegativeInt, PositiveInt, contradiction
+from annealed_lm.config.types import PositiveInt, contradiction
 
 
 class Cluster(Section):
@@ -28,7 +28,7 @@ class Cluster(Section):
     gpus: PositiveInt | None
     memory_gb: PositiveInt | None
     max_parallel: PositiveInt
-    max_requeues: NonNegativeInt
+    max_requeues: Annotated[int, Field(ge=0)]
     seconds_to_save: PositiveInt
     options: list[Annotated[str, Field(pattern="^--[a-z-]+(=.+)?$")]]
     setup: list[str]
