@@ -1,25 +1,78 @@
-"""The files of a corpus -> data/prepared: clean training, validation and test texts as .jsonl, and statistics.json."""
+"""The files of a corpus -> data/prepared: clean training, validation and test texts as .jsonl, and statistics.json.
+
+It is the last stage before those that take long, so it also says where this corpus or this machine is not enough for what
+params.yaml wants later.
+"""
 
 import argparse
 import hashlib
 from pathlib import Path
 
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json, write_jsonl
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.corpora.cleaning import SPLITS, Preparation, prepare_corpus
 
 
+def require_machine(config: Config) -> None:
+    """Check that this machine computes in the precisions, compiles, and has the GPUs and trackers, that params.yaml names.
+
+    The libraries that know take seconds to import, so each is asked only about what not every machine has.
+
+    Raises:
+        InputError: it does not.
+    """
+    precisions = {
+        "train_diffusion.mixed_precision": config.train_diffusion.mixed_precision,
+        "sample_texts.mixed_precision": config.sample_texts.mixed_precision,
+    }
+    num_processes = config.train_diffusion.num_processes
+    if "fp16" in precisions.values() or num_processes > 1:
+        from annealed_lm.common.devices import default_device, gpu_count
+
+        for key, precision in precisions.items():
+            if precision == "fp16" and default_device().type == "cpu":
+                raise InputError(f"{key} = fp16 needs a GPU, and this machine has none: it should be no or bf16")
+        if 0 < gpu_count() < num_processes:
+            raise InputError(
+                f"train_diffusion.num_processes = {num_processes} takes a GPU each, and this machine has {gpu_count()}"
+            )
+    if config.train_diffusion.compile:
+        from annealed_lm.training.processes import require_compiler
+
+        require_compiler()
+    if config.trackers:
+        from annealed_lm.training.trackers import require_installed
+
+        require_installed(config.trackers)
+
+
+def require_texts_to_compare_with(train_texts: int, valid_texts: int, num_samples: int) -> None:
+    """Check that the corpus has enough texts for the sets of real texts that samples are compared with.
+
+    Raises:
+        InputError: it has not.
+    """
+    if train_texts < 2 * num_samples or valid_texts < num_samples:
+        raise InputError(
+            f"sample_texts.num_samples = {num_samples} needs {2 * num_samples} training and {num_samples} validation texts to "
+            f"compare with, and after cleaning the corpus has {train_texts} and {valid_texts}: lower it, or bring more texts"
+        )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.params)
 
+    require_machine(config)
+    num_samples = config.sample_texts.num_samples
     preparation = settings_from(config.prepare_data, Preparation)
     splits, statistics = prepare_corpus(config.dataset_name, args.corpus, preparation)
+    require_texts_to_compare_with(len(splits["train"]), len(splits["valid"]), num_samples)
     with atomic_path(args.out) as partial:
         partial.mkdir()
         fingerprint = hashlib.sha256()

@@ -4,11 +4,12 @@ unless fetch_judges brings one."""
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
+import math
 from pathlib import Path
 
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_texts
 from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.generation.language_model import BASELINE, JUDGE
@@ -42,6 +43,11 @@ def main() -> None:
             with stores[-1].held():
                 train_language_model(language_model, train, training, stores[-1], default_device())
             likelihoods = language_model.likelihoods(valid, section.batch_size)
+            if likelihoods.perplexity == math.inf:
+                raise InputError(
+                    f"train_language_model: the {name} has learned nothing, to it the validation texts are infinitely unlikely: "
+                    f"lower learning_rate = {section.learning_rate:g}"
+                )
             report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
             language_model.save(partial / name, report)
             print(f"{name}: {report}")

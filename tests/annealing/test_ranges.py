@@ -88,9 +88,7 @@ def test_a_range_in_log_snr_reaches_the_same_log_snr_under_every_noise_schedule(
 @pytest.mark.parametrize("range_in", ["t", "log_snr"])
 @pytest.mark.parametrize("from_noise", [False, True])
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 100, 1201])
-def test_steps_of_every_size_are_counted_as_one_by_one(
-    T_schedule: str, range_in: str, from_noise: bool, total_steps: int
-) -> None:
+def test_steps_of_a_size_are_counted_as_one_by_one(T_schedule: str, range_in: str, from_noise: bool, total_steps: int) -> None:
     sampler = GrowingRange(schedule_settings(range_in=range_in, total_steps=total_steps), T_schedule, from_noise)
     assert sampler.steps_by_size() == Counter(sampler.size(step) for step in range(total_steps))
 
@@ -98,11 +96,9 @@ def test_steps_of_every_size_are_counted_as_one_by_one(
 @pytest.mark.parametrize("base_schedule", T_SCHEDULES)
 def test_the_average_over_a_training_of_any_length_takes_no_time(base_schedule: str) -> None:
     started = time.process_time()
-    settings = schedule_settings(T_schedule="static", base_schedule=base_schedule, total_steps=10**8, timesteps=1000)
-    density = make_distribution(settings).density(0)
+    shared = {"T_schedule": "static", "base_schedule": base_schedule, "timesteps": 1000}
+    density = make_distribution(schedule_settings(total_steps=10**8, **shared)).density(0)
     assert time.process_time() - started < 1
     assert density.sum() == pytest.approx(1)
-    fewer = make_distribution(
-        schedule_settings(T_schedule="static", base_schedule=base_schedule, total_steps=10**4, timesteps=1000)
-    )
+    fewer = make_distribution(schedule_settings(total_steps=10**4, **shared))
     assert density == pytest.approx(fewer.density(0), rel=0.01)

@@ -15,6 +15,11 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def gpu_count() -> int:
+    """Return how many GPUs there are."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def autocast(device: torch.device, mixed_precision: str) -> torch.autocast:
     """Return a context that computes matrix products in `mixed_precision`, a name in `PRECISIONS`; "no" changes nothing.
 

@@ -53,15 +53,18 @@ class TextLikelihoods:
     def perplexity(self) -> float | None:
         """Mean of the texts' perplexities: short and strange texts weigh as much as long ones.
 
-        A text without tokens has no perplexity and is left out; None where no text has one.
+        A text without tokens has no perplexity and is left out; None where no text has one. Infinite where it is too large a
+        number.
         """
         real = self.tokens > 0
-        return float(np.exp(self.nll[real] / self.tokens[real]).mean()) if real.any() else None
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.nll[real] / self.tokens[real]).mean()) if real.any() else None
 
     @property
     def perplexity_corpus(self) -> float | None:
         """exp of the mean negative log-likelihood of a token; None where there is no token."""
-        return float(np.exp(self.nll.sum() / self.tokens.sum())) if self.tokens.any() else None
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.nll.sum() / self.tokens.sum())) if self.tokens.any() else None
 
 
 class LanguageModel:
