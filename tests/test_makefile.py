@@ -52,11 +52,9 @@ def test_an_environment_may_be_called_anything(venv: str, project: Path, tmp_pat
     assert (status, told) == (0, "")
     folder = Path(os.path.normpath(project / venv))
     assert {path.name for path in folder.iterdir()} == {"bin", ".installed"}
-    assert [call.rsplit("/bin/", 1)[-1] for call in calls[1:]] == [
-        "python -m pip install -r requirements.txt",
-        "python -m pip install --no-deps --no-build-isolation --editable .",
-        "python src/lab.py doctor",
-    ]
+    *installs, doctor = [call.rsplit("/bin/", 1)[-1] for call in calls[1:]]
+    assert [call.split()[:4] for call in installs] == [["python", "-m", "pip", "install"]] * 2
+    assert doctor == "python src/lab.py doctor"
     assert Path(os.path.normpath(project / calls[-1].rsplit("/bin/", 1)[0])) == folder  # the one of the environment
     assert make(project, f"VENV={venv}", "doctor")[2] == calls[-1:]  # nothing is installed twice
 
