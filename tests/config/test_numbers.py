@@ -57,7 +57,7 @@ def test_a_number_is_accepted_or_refused_in_one_sentence(key: str) -> None:
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_no_number_is_without_bounds(key: str) -> None:
-    for odd in (10**26, -(10**26), 1e308, -1e308, float("nan"), float("inf")):
+    for odd in (10**31, -(10**31), 1e308, -1e308, float("nan"), float("inf")):
         assert isinstance(outcome(changed(PARAMS, **{key: odd})), str), odd
 
 

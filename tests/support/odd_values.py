@@ -9,7 +9,7 @@ from annealed_lm.config.yaml_files import flat
 from support.tiny import ROOT, tiny_params, yaml_of
 
 WHOLE = (0, -1, 1, 2, 3, 7, 20, 100, 1000, 10**5, 5 * 10**6, 10**9, 10**26, -(10**26), 10**5000)
-REAL = (1.0, 0.5, 1.5, -0.5, 5e-324, 1e-320, 1e-12, 1e-5, 0.9999999999999999, 40.0, 1e5, 1e200, 1e308)
+REAL = (1.0, 0.5, 1.5, -0.5, 5e-324, 1e-320, 1e-12, 1e-5, 0.9999999999999999, 40.0, 1e5, 1e30, 1e200, 1e308)
 NO_NUMBER = (float("nan"), float("inf"), -float("inf"), True, None, "", "1e5", "x" * 100_000, "a\nb", "\0", [], [1], {})
 ODD_VALUES: tuple[Any, ...] = WHOLE + REAL + NO_NUMBER
 

@@ -37,8 +37,8 @@ Vectors = Annotated[int, Field(gt=0, le=4096)]
 Layers = Annotated[int, Field(gt=0, le=512)]
 NoneOrMoreLayers = Annotated[int, Field(ge=0, le=512)]
 
-LearningRate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-"""The optimizers step by about so much, whatever the gradients."""
+LearningRate = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+"""What single precision holds: a training that diverges says so itself, and where."""
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 GradientNorm = Annotated[float, Field(gt=0.0001, le=1e9, allow_inf_nan=False)]
 Power = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
