@@ -10,7 +10,7 @@ override VENV := $(subst $(empty) $(empty),\ ,$(VENV))# a space as make and the 
 HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
 
 # As many tests at once as there are cores.
-PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal --cov
+PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: run test test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
 
@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev lint  ## what CI runs, in under eight minutes on tw
 	$(PYTEST) -m 'not slow'
 
 test-all: $(VENV)/.installed-dev lint  ## all tests, each command of theirs started anew as a user starts it; half an hour
-	$(PYTEST) --cold
+	$(PYTEST) --cold --cov
 
 lint: $(VENV)/.installed-dev
 	ruff check && ruff format --check && mypy
