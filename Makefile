@@ -12,13 +12,16 @@ HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|div
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
+.PHONY: run test quick-tests test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
 	@python src/lab.py doctor --before-run
 	dvc exp run
 
-test: $(VENV)/.installed-dev lint  ## what CI runs, in under eight minutes on two cores
+test: $(VENV)/.installed-dev  ## what CI runs: lint and quick tests side by side, in about eight minutes on two cores
+	$(MAKE) --jobs=2 --output-sync=target lint quick-tests
+
+quick-tests: $(VENV)/.installed-dev
 	$(PYTEST) -m 'not slow'
 
 test-all: $(VENV)/.installed-dev lint  ## all tests, each command of theirs started anew as a user starts it; half an hour
