@@ -42,7 +42,7 @@ def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretraine
     autoencoder = Autoencoder(
         BartForConditionalGeneration.from_pretrained(pretrained), AutoTokenizer.from_pretrained(pretrained), settings
     )
-    autoencoder.freeze_bart()
+    autoencoder.freeze_bart(but_decoder=section.train_decoder)
     return autoencoder
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     texts = read_texts(args.texts / "train.jsonl")
     statistics = read_json(args.texts / "statistics.json")
     autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
-    if autoencoder.bottleneck is not None:
+    if autoencoder.reader is not None:
         inputs = {"texts": args.texts, "pretrained": args.pretrained}
         ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
         trains = f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}"
@@ -67,7 +67,7 @@ def main() -> None:
         with store.held():
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())
     autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"])
-    if autoencoder.bottleneck is not None:
+    if autoencoder.reader is not None:
         store.remove()
 
 

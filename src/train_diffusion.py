@@ -18,11 +18,11 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
-from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.config.config import Config, load_config, schedule_settings
 from annealed_lm.diffusion.denoiser import training_flops
-from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
+from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer
+from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer, process_settings
 from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
 from annealed_lm.trainers.records import Rows, TrainingRecords
 from annealed_lm.trainers.validation import FixedValidation
@@ -71,9 +71,10 @@ def assemble(
         statistics = statistics.changing_nothing()
     varied = Varied(config.T_schedule, config.power, config.optimizer, config.random_seed)
     trainer = make_trainer(section, varied, shape, latents, statistics, accelerator)
+    process = process_settings(section, schedule_settings(section, config.T_schedule, config.power))
     valid, self_condition = LatentSet.load(args.latents, "valid"), section.self_condition > 0
     validation = FixedValidation(trainer.diffusion, valid, statistics, self_condition, bool(labels), accelerator.device)
-    return trainer, validation, DiffusionModel(trainer.averaged_denoiser(), settings_from(section, ProcessSettings), labels)
+    return trainer, validation, DiffusionModel(trainer.averaged_denoiser(), process, labels)
 
 
 def training_parameters(config: Config) -> dict[str, Any]:

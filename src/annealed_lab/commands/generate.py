@@ -19,7 +19,7 @@ from annealed_lm.common.seeds import derive_seed
 from annealed_lm.config.config import load_config, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.generation.decoding import DecodingSettings
-from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.sampling import SamplingSettings
 from annealed_lm.generation.texts import TextSampler
 
 
@@ -43,7 +43,8 @@ def main(program: str, arguments: Sequence[str]) -> None:
         seed = derive_seed(args.seed, label)
         outline = sampler.outline_of_label(label, args.texts_per_label, seed)
         latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
-        texts = sampler.texts(latents, section.strategies[0], settings_from(section, DecodingSettings), seed, section.batch_size)
+        decoding = settings_from(section, DecodingSettings)
+        texts = sampler.texts(latents, section.strategies[0], decoding, seed, section.batch_size, section.decode_at)
         rows += [(text, label) for text in texts if text]
         print(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
     with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:

@@ -101,6 +101,15 @@ def read_labels(path: Path) -> list[str | None]:
     return [row.get("label") for row in read_jsonl(path)]
 
 
+LATENT_AGREEMENT = "latent_agreement"
+"""The number beside a text that says how well it agrees with the latents that it was decoded from."""
+
+
+def read_numbers(path: Path, name: str) -> list[float]:
+    """Return the number called `name` of every row of a .jsonl file."""
+    return [row[name] for row in read_jsonl(path)]
+
+
 def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of equal keys as tab-separated values under a header, floats with six significant digits.
 

@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.feature_sets import Features
+from annealed_lm.common.files import LATENT_AGREEMENT
 from annealed_lm.corpora.restaurants import label_of
 from annealed_lm.evaluation.bootstrap import (
     Replicates,
@@ -130,6 +131,7 @@ def score_texts(
     *,
     compared_with: Sequence[str] | None = None,
     labels: Sequence[str | None] | None = None,
+    agreement: Sequence[float] | None = None,
     seed: int = 0,
 ) -> SetScores:
     """Compute every metric of `texts`, n of them, as many as a reference set holds.
@@ -138,6 +140,7 @@ def score_texts(
         features: of the texts, by kind, [n, d] each.
         compared_with: reference sets for MAUVE, all unless given; a set is not compared with itself.
         labels: that the texts were to have.
+        agreement: of every text with the latents that it was decoded from, if it was.
         seed: of the resampling.
 
     Raises:
@@ -146,15 +149,30 @@ def score_texts(
     require_comparable(texts, references, language_model)
     likelihoods = language_model.likelihoods(texts, SCORING_BATCH_SIZE)
     mauve = mauve_row(features, references, references.sets if compared_with is None else compared_with)
-    return score_words(texts, labels, likelihoods, mauve, references, seed)
+    scores = score_words(texts, labels, likelihoods, mauve, references, seed)
+    return scores if agreement is None else with_agreement(scores, agreement, references, seed)
+
+
+def with_agreement(scores: SetScores, agreement: Sequence[float], references: References, seed: int) -> SetScores:
+    """Return the scores with the mean agreement of texts and latents."""
+    weights = resample_weights(len(agreement), references.settings.bootstrap_samples, seed)
+    drawn = ratio_replicates(weights, np.asarray(agreement), np.ones(len(agreement)))
+    values = {**scores.values, LATENT_AGREEMENT: statistics.fmean(agreement)}
+    return replace(scores, values=values, replicates={**scores.replicates, LATENT_AGREEMENT: drawn})
 
 
 def score_alone(
-    texts: Sequence[str], references: References, judges: Judges, *, labels: Sequence[str | None] | None = None, seed: int = 0
+    texts: Sequence[str],
+    references: References,
+    judges: Judges,
+    *,
+    labels: Sequence[str | None] | None = None,
+    agreement: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> SetScores:
     """Do what `score_texts` does with one set whose features are not at hand."""
     features = judges.features_of_sets({"texts": texts})["texts"]
-    return score_texts(texts, features, references, judges.language_model, labels=labels, seed=seed)
+    return score_texts(texts, features, references, judges.language_model, labels=labels, agreement=agreement, seed=seed)
 
 
 def score_words(
