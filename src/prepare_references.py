@@ -13,7 +13,7 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
-from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.config.config import Config, load_config
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.evaluation.judges import Judges, load_judges
 from annealed_lm.evaluation.mauve_metric import mauve_buckets
@@ -36,15 +36,22 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
     Returns:
         Texts by bound/strategy.
     """
-    seed, section = config.prepare_references.seed, config.sample_texts
+    seed = config.prepare_references.seed
     train_lengths = LatentIndex.load(latents, "train").lengths
     lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
-    bounds = Bounds(autoencoder, LatentStatistics.load(latents), held_out, lengths, seed, section.batch_size)
-    settings = settings_from(section, DecodingSettings)
+    bounds = Bounds(autoencoder, LatentStatistics.load(latents), held_out, lengths, seed, config.sample_texts.batch_size)
+    settings = DecodingSettings(
+        num_beams=config.sample_texts.num_beams,
+        top_p=config.sample_texts.top_p,
+        min_length=config.sample_texts.min_length,
+        no_repeat_ngram_size=config.sample_texts.no_repeat_ngram_size,
+        repetition_penalty=config.sample_texts.repetition_penalty,
+        mixed_precision=config.sample_texts.mixed_precision,
+    )
     return {
         f"{bound}/{strategy}": decoded
-        for strategy in section.strategies
-        for bound, decoded in bounds.decoded(section.decode_at, strategy, settings).items()
+        for strategy in config.sample_texts.strategies
+        for bound, decoded in bounds.decoded(config.sample_texts.decode_at, strategy, settings).items()
     }
 
 

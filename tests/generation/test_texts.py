@@ -12,7 +12,7 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
-from annealed_lm.generation.texts import Outline, TextSampler, text_rows
+from annealed_lm.generation.texts import Outline, TextSampler, require_known_level, text_rows
 from support.tiny import CPU, LATENT_DIM, SAMPLING, make_autoencoder, make_diffusion_model
 
 LENGTHS_BY_LABEL = {"cheap": (2, 3), "expensive": (4,), "moderate": (5, 6)}
@@ -206,5 +206,13 @@ def test_texts_are_decoded_by_the_strategy_and_its_settings(make_sampler: MakeSa
 
 
 def test_rows_of_a_file_say_the_label_asked_for_where_there_is_one() -> None:
-    assert text_rows(["a", ""], None) == [{"text": "a"}, {"text": ""}]
-    assert text_rows(["a", ""], ["x", "y"]) == [{"text": "a", "label": "x"}, {"text": "", "label": "y"}]
+    plain = [{"text": "a", "latent_agreement": 0.5}, {"text": "", "latent_agreement": 0.1}]
+    assert text_rows(["a", ""], None, [0.5, 0.1]) == plain
+    assert text_rows(["a", ""], ["x", "y"], [0.5, 0.1]) == [plain[0] | {"label": "x"}, plain[1] | {"label": "y"}]
+
+
+def test_more_noise_than_the_decoder_knows_is_one_sentence() -> None:
+    autoencoder = make_autoencoder(latent_noise=0.5)
+    require_known_level(autoencoder, 0.5)
+    with pytest.raises(InputError, match=r"decode_at = 0\.6 is more noise than the decoder has learned.* at most 0\.5$"):
+        require_known_level(autoencoder, 0.6)
