@@ -78,19 +78,25 @@ def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
 
 
 def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) -> None:
-    sweep = ("frontier", "--eta", "1", "--strategies", "greedy", "--sampling-timesteps")
+    sweep = ("frontier", "--eta", "1", "--strategies", "greedy", "--decode-at", "0.3", "--sampling-timesteps")
     lab(project, *sweep, "2", "5")
     kept = {path: path.stat().st_mtime_ns for path in (project / ".frontier").rglob("*.json")}
-    assert len(kept) == 2
+    assert len(kept) == 3 + 2  # settings of sampling, and the bounds of two noise levels
     lab(project, *sweep, "2", "5", "10")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     record = json.loads((project / "metrics" / "frontier.json").read_text())
-    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10]
+    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10, 5]
+    assert [row["setting"]["decode_at"] for row in record["rows"]] == [0, 0, 0, 0.3]
     samples = json.loads((project / "metrics" / "evaluation.json").read_text())["samples"]["greedy"]
+    references = json.loads((project / "metrics" / "evaluation.json").read_text())["references"]
     assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
-    assert (project / "plots" / "frontier.png").stat().st_size > 0
+    assert all(record["rows"][1][bound] == references[bound]["greedy"] for bound in ("control", "ceiling"))
+    assert record["rows"][3]["ceiling"]["latent_agreement"]["value"] < record["rows"][1]["ceiling"]["latent_agreement"]["value"]
+    assert all((project / "plots" / f"{name}.png").stat().st_size > 0 for name in ("frontier", "frontier_decode_at"))
     told = refused_by_lab(project, *sweep, "101")
-    assert "--sampling-timesteps 101: it should be from 1 to the model's 100" in told
+    assert "sampling_timesteps = 101 is more than the 100 timesteps above decode_at = 0" in told
+    told = refused_by_lab(project, "frontier", "--decode-at", "0.6")
+    assert "decode_at = 0.6 is more noise than the decoder has learned to read: it should be at most 0.5" in told
 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
