@@ -26,19 +26,41 @@ READS_THE_SCHEMA = "validate_params"
 """On the schema depends the result of that stage; the others depend on the values, which are params."""
 COVERED_WITHOUT_USE = {
     "validate_params": {"annealing/drawing.py"},
-    "train_autoencoder": {"common/feature_sets.py", "common/model_description.py", "training/averages.py"},
-    "encode_latents": {"common/feature_sets.py", "common/intervals.py", "common/model_description.py"},
-    "train_language_model": {"training/averages.py", "training/optimizers.py"},
+    "train_autoencoder": {
+        "common/feature_sets.py",
+        "common/model_description.py",
+        "training/averages.py",
+        "training/live_curves.py",
+        "training/trackers.py",
+    },
+    "encode_latents": {
+        "common/feature_sets.py",
+        "common/intervals.py",
+        "common/machine.py",
+        "common/model_description.py",
+    },
+    "train_language_model": {
+        "training/averages.py",
+        "training/live_curves.py",
+        "training/optimizers.py",
+        "training/trackers.py",
+    },
     "prepare_references": {
         "common/intervals.py",
+        "common/machine.py",
         "evaluation/evaluate_interface.py",
         "generation/solvers.py",
         "generation/texts.py",
     },
     "train_diffusion": {"common/feature_sets.py", "common/model_description.py"},
     "sample_texts": {"generation/language_model.py", "generation/reconstruction.py"},
-    "evaluate_samples": {"common/intervals.py", "evaluation/evaluate_interface.py"},
-    "evaluate_training": {"common/intervals.py", "evaluation/evaluate_interface.py", "generation/reconstruction.py"},
+    "evaluate_samples": {"common/intervals.py", "common/machine.py", "evaluation/evaluate_interface.py"},
+    "evaluate_training": {
+        "common/intervals.py",
+        "common/machine.py",
+        "evaluation/evaluate_interface.py",
+        "generation/reconstruction.py",
+    },
     "report": {"annealing/drawing.py", "annealing/weights.py"},
 }
 """By stage, the files in the folders among its deps that it does not import: changing one re-runs the stage for nothing."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.experiments.checkout import check_machine
 from annealed_lab.experiments.evaluations import all_evaluations, named_evaluations
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_text
@@ -59,6 +60,8 @@ def main(program: str, arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
 
     evaluations, left_out = (named_evaluations(args.experiments), []) if args.experiments else all_evaluations()
+    if not args.experiments and (finding := check_machine()):
+        print(f"note: {finding}")
     for reason in left_out:
         print(f"left out: {reason}")
     rows = table_rows(evaluations)

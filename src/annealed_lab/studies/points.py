@@ -162,13 +162,6 @@ def override(params: dict[str, Any], settings: Mapping[str, Any], where: str) ->
         section[last] = value
 
 
-def differences(params: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
-    """The dotted keys whose values are not the same, or that only one of the two has."""
-    ours, theirs = flat(params), flat(others)
-    keys = [*ours, *(key for key in theirs if key not in ours)]
-    return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
-
-
 def parse(model: type[S], values: Any, source: str) -> S:
     """`values` as `model`.
 
