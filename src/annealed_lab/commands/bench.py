@@ -2,6 +2,9 @@
 
 Everything but evaluation is measured on random weights and needs no outputs of an experiment. Times are of one machine at one
 moment; the ratios are what to look at.
+
+Reads: params.yaml and, for the evaluation, what the stages made. Writes: outputs/bench.json.
+Example: python src/lab.py bench --sizes default --sections training,sampling
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)

@@ -2,6 +2,9 @@
 
 With --before-run only what concerns a run in this checkout that is about to begin: nothing is said of what is well, and exit
 status 1 means that its experiment would be lost, or spoil another one.
+
+Reads: the checkout, its git and what DVC left. Writes: nothing.
+Example: python src/lab.py doctor
 """
 
 import argparse

@@ -1,6 +1,9 @@
 """Score the trained model at other sampling steps, eta and decoding strategies: its quality-diversity frontier.
 
 Each setting is scored once and kept in --cache, so a sweep goes on after an interruption and grows by the new settings only.
+
+Reads: the model and the references of the workspace. Writes: outputs/frontier/frontier.json, .tsv, .md and .png.
+Example: python src/lab.py frontier --sampling-timesteps 10 50 --eta 1 --strategies greedy
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -89,7 +92,7 @@ def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_places(parser, "params", "diffusion", "latents", "autoencoder", "references", "language-model", "judges")
-    for name, default in {"cache": ".frontier", "metrics": "metrics", "plots": "plots"}.items():
+    for name, default in {"cache": ".frontier", "metrics": "outputs/frontier", "plots": "outputs/frontier"}.items():
         parser.add_argument(f"--{name}", type=Path, default=Path(default), help="folder (%(default)s)")
     parser.add_argument("--sampling-timesteps", type=int, nargs="+", default=[5, 10, 25, 50, 100], help="(5 10 25 50 100)")
     parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0], help="(0 1)")

@@ -2,6 +2,9 @@
 
 Shares, perplexities, diversity and memorization have their 95 % interval over texts; with several sampling seeds every number
 has its deviation over them. Neither tells how another training seed would come out.
+
+Reads: the last commit and the commits of finished experiments. Writes: nothing but what --out names.
+Example: python src/lab.py table --experiments main linear --metrics grammatical perplexity
 """
 
 import argparse
