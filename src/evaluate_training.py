@@ -25,6 +25,8 @@ from annealed_lm.reporting.tables import aligned_rows
 from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
 from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
+SHOWN = ("step", "grammatical", "perplexity", "mauve_train", "diversity")
+"""What is printed of a model, as a sign that work goes on."""
 INPUTS = ("snapshots", "latents", "autoencoder", "references", "language_model", "judges")
 
 
@@ -58,7 +60,7 @@ def main() -> None:
                 agreement = sampler.agreement(latents, texts, section.batch_size)
                 write_json(finished, score_alone(texts, references, judges, labels=outline.labels, agreement=agreement).values)
             rows.append({"step": int(snapshot.name), **read_json(finished)})
-            print(", ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()))
+            print(", ".join(f"{name} {rows[-1][name]:.4g}" for name in SHOWN if name in rows[-1]))
         with atomic_path(args.out) as partial:
             partial.mkdir()
             write_tsv(partial / "quality.tsv", aligned_rows(rows))

@@ -41,10 +41,6 @@ def require_machine(config: Config) -> None:
         from annealed_lm.training.processes import require_compiler
 
         require_compiler()
-    if config.trackers:
-        from annealed_lm.training.trackers import require_installed
-
-        require_installed(config.trackers)
 
 
 def require_texts_to_compare_with(train_texts: int, valid_texts: int, num_samples: int) -> None:

@@ -50,7 +50,7 @@ def main() -> None:
                 )
             report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
             language_model.save(partial / name, report)
-            print(f"{name}: {report}")
+            print(f"{name}: perplexity {likelihoods.perplexity:.4g} on validation texts")
     for store in stores:
         store.remove()
 

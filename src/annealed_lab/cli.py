@@ -20,6 +20,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "baseline": Command("baseline", "commit the results of this run, which experiments are compared with"),
+    "show": Command("show", "list experiments: what varied, and how their texts came out"),
     "table": Command("table", "show finished experiments in one table, beside real texts, baseline and bounds"),
     "study": Command("study", "run all experiments of a study, or those that are left of it"),
     "compare": Command("compare", "compare finished experiments over their seeds: does annealing help?"),

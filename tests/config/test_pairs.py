@@ -57,8 +57,8 @@ def test_heads_divide_the_width(section: str, width: str, heads: str) -> None:
         ),
         (
             {"sample_texts.decode_at": 0.5, "sample_texts.sampling_timesteps": 900},
-            "params.yaml: sample_texts: sampling_timesteps = 900 is more than the 672 of train_diffusion.timesteps = 1000 that lie "
-            "above decode_at = 0.5",
+            "params.yaml: sample_texts: sampling_timesteps = 900 is more than the 672 of train_diffusion.timesteps = 1000 that "
+            "lie above decode_at = 0.5",
         ),
         (
             {"sample_texts.decode_at": 0.5, "train_diffusion.range_start": 0.4},

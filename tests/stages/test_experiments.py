@@ -1,4 +1,4 @@
-"""DVC as a user drives it: what an experiment re-runs, what comes from the cache, whose code it runs, what a clone gets."""
+"""DVC as a user drives it: what an experiment re-runs, what comes from the cache, whose code it runs."""
 
 import json
 import re
@@ -69,16 +69,6 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Path) -> 
     call(project, "dvc", "exp", "run", "--run-all", forking=False)
     assert re.search(r"queued .*Success", call(project, "dvc", "queue", "status"))
     assert "ddim_sampling_eta" in call(project, "dvc", "params", "diff", "main", "queued")
-
-
-def test_another_clone_pulls_everything_and_runs_nothing(project: Path, tmp_path: Path) -> None:
-    call(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
-    commit(project, "remote")
-    call(project, "dvc", "push")
-    other = clone(project, tmp_path / "clone")
-    call(other, "dvc", "pull")
-    assert running(call(other, "dvc", "exp", "run")) == set()
-    assert call(other, "dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_plots_are_a_page_that_needs_no_network(project: Path) -> None:

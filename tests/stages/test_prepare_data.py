@@ -9,7 +9,7 @@ import torch
 
 import prepare_data
 from annealed_lm.common.errors import InputError
-from annealed_lm.training import processes, trackers
+from annealed_lm.training import processes
 from support.tiny import write_params
 
 
@@ -67,11 +67,6 @@ def test_processes_take_a_gpu_each_or_share_the_cpu(
     else:
         found = refused(tmp_path, monkeypatch, train_diffusion=two)
         assert found == "train_diffusion.num_processes = 2 takes a GPU each, and this machine has 1"
-
-
-def test_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers, "get_available_trackers", lambda: ["dvclive"])
-    assert "trackers names wandb, which is not installed" in refused(tmp_path, monkeypatch, trackers=["wandb"])
 
 
 def test_compiling_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

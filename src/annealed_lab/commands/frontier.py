@@ -4,6 +4,9 @@ All of --sampling-timesteps, --solvers and --eta are tried with one another at t
 --decode-at with the other settings of params.yaml; everything is decoded by all of --strategies. Beside each stand the
 control and the ceiling of its noise level. Each setting is scored once and kept in --cache, so a sweep goes on after an
 interruption and grows by the new settings only.
+
+Reads: the model and the references of the workspace. Writes: outputs/frontier/frontier.json, .tsv, .md and .png.
+Example: python src/lab.py frontier --sampling-timesteps 10 50 --eta 1 --strategies greedy
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -145,7 +148,7 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places = ("params", "diffusion", "latents", "autoencoder", "texts", "references", "language-model", "judges")
     add_places(parser, *places)
-    for name, default in {"cache": ".frontier", "metrics": "metrics", "plots": "plots"}.items():
+    for name, default in {"cache": ".frontier", "metrics": "outputs/frontier", "plots": "outputs/frontier"}.items():
         parser.add_argument(f"--{name}", type=Path, default=Path(default), help="folder (%(default)s)")
     parser.add_argument("--sampling-timesteps", type=int, nargs="+", default=[5, 10, 25, 50, 100], help="(5 10 25 50 100)")
     parser.add_argument("--eta", type=float, nargs="+", default=[0.0, 1.0], help="(0 1)")

@@ -1,6 +1,9 @@
 """Write synthetic texts with their labels (CSV, columns text and label), so many of each, with a class-conditional model.
 
 Empty texts are left out, and counted.
+
+Reads: the model of the workspace (dvc exp apply puts another there). Writes: data/generated.csv.
+Example: python src/lab.py generate --texts-per-label 1000
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -24,7 +27,7 @@ from annealed_lm.generation.texts import TextSampler
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(program, description=__doc__)
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_places(parser, "params", "diffusion", "latents", "autoencoder")
     parser.add_argument("--out", type=Path, default=Path("data/generated.csv"), help="file (%(default)s)")
     parser.add_argument("--texts-per-label", type=int, required=True, help="how many, empty ones among them")

@@ -118,11 +118,14 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     if not rows:
         raise ValueError(f"no rows for {path}")
-    cells = [list(rows[0])] + [
-        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
-    ]
+    lines = [tsv_line(rows[0]), *(tsv_line(row.values()) for row in rows)]
     with atomic_path(path) as partial:
-        partial.write_text("".join("\t".join(line) + "\n" for line in cells), encoding="utf-8")
+        partial.write_text("".join(lines), encoding="utf-8")
+
+
+def tsv_line(values: Iterable[Any]) -> str:
+    """Return values as a line of a table, floats with six significant digits."""
+    return "\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values) + "\n"
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:

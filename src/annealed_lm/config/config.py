@@ -53,10 +53,19 @@ def parse_config(values: Any, source: str = "params.yaml") -> Config:
         raise InputError("; ".join(sentence(each, source, Config) for each in error.errors())) from error
 
 
+def read_params(path: Path) -> Any:
+    """Return what params.yaml holds, unchecked.
+
+    Raises:
+        InputError: the file is absent, or not YAML.
+    """
+    return read_yaml(path, "; stages run from the project's root")
+
+
 def load_config(path: Path) -> Config:
     """Read params.yaml as DVC does (YAML 1.2: 1e-5 is a number, no is a string).
 
     Raises:
         InputError: the file is absent, not YAML, or does not fit the schema.
     """
-    return parse_config(read_yaml(path, "; stages run from the project's root"), path.name)
+    return parse_config(read_params(path), path.name)

@@ -59,7 +59,7 @@ def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(p
 
 def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
     lab(project, "test-report", "--experiment", "linear")
-    record = json.loads((project / "metrics" / "test" / "linear.json").read_text())
+    record = json.loads((project / "outputs" / "test" / "linear.json").read_text())
     assert record["settings"]["held_out"] == "test"
     assert record["settings"]["eval_seeds"] == [42, 43, 44, 45, 46]
     assert record["T_schedule"] == "linear"
@@ -84,7 +84,7 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
     assert len(kept) == 3 + 2  # settings of sampling, and the bounds of two noise levels
     lab(project, *sweep, "2", "5", "10")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    record = json.loads((project / "metrics" / "frontier.json").read_text())
+    record = json.loads((project / "outputs" / "frontier" / "frontier.json").read_text())
     assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10, 5]
     assert [row["setting"]["decode_at"] for row in record["rows"]] == [0, 0, 0, 0.3]
     samples = json.loads((project / "metrics" / "evaluation.json").read_text())["samples"]["greedy"]
@@ -92,7 +92,8 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
     assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
     assert all(record["rows"][1][bound] == references[bound]["greedy"] for bound in ("control", "ceiling"))
     assert record["rows"][3]["ceiling"]["latent_agreement"]["value"] < record["rows"][1]["ceiling"]["latent_agreement"]["value"]
-    assert all((project / "plots" / f"{name}.png").stat().st_size > 0 for name in ("frontier", "frontier_decode_at"))
+    figures = (project / "outputs" / "frontier" / f"{name}.png" for name in ("frontier", "frontier_decode_at"))
+    assert all(figure.stat().st_size > 0 for figure in figures)
     told = refused_by_lab(project, *sweep, "101")
     assert "sampling_timesteps = 101 is more than the 100 timesteps above decode_at = 0" in told
     told = refused_by_lab(project, "frontier", "--decode-at", "0.6")
@@ -101,7 +102,7 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
     lab(project, "bench", "--sections", "evaluation", "--repeats", "1")
-    evaluation = json.loads((project / "metrics" / "bench.json").read_text())["evaluation"]
+    evaluation = json.loads((project / "outputs" / "bench.json").read_text())["evaluation"]
     assert evaluation["texts"] == 40
     at_hand, *recomputed = evaluation["rows"]
     assert len(recomputed) == 2
@@ -131,9 +132,10 @@ def test_a_study_runs_what_is_left_and_says_what_failed(project: Path) -> None:
     commit(project, "study")
     told = refused_by_lab(project, "study", "two.yaml").splitlines()
     assert told[0] == "two: 2 points: 0 done, 0 running, 0 failed, 2 left"
-    assert "two-linear-short-42: done" in told
+    assert any(line.startswith("two-linear-short-42: done (") for line in told)
     assert any(line.startswith("two-diverging-short-42: failed") and "lower the learning rate" in line for line in told)
-    assert told[-1] == "two: 2 points: 1 done, 0 running, 1 failed, 0 left"
+    assert told[-2] == "two: 2 points: 1 done, 0 running, 1 failed, 0 left"
+    assert told[-1].endswith("make compare PREFIX=two-")
     assert running((project / "runs/two/two-linear-short-42.log").read_text()) <= {"validate_params", "report"}
     assert call(project, "git", "status", "--porcelain") == ""
     assert "| two-linear-short-42 (T_schedule linear" in lab(project, "table")
