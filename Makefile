@@ -12,11 +12,17 @@ HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|div
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: run test quick-tests test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
+.PHONY: run text export test quick-tests test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
 
 run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
 	@python src/lab.py doctor --before-run
 	dvc exp run
+
+text: $(VENV)/.installed  ## FILE=my.txt, or a .csv or .jsonl with its columns (TEXT=, LABEL=): texts of your own for the next run, params.yaml fitted to them
+	python src/lab.py text $(if $(FILE),'$(FILE)') $(if $(TEXT),--text '$(TEXT)') $(if $(LABEL),--label '$(LABEL)') $(if $(REPLACE),--replace)
+
+export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs and for the Hugging Face hub
+	python src/lab.py export $(if $(OUT),'$(OUT)')
 
 test: $(VENV)/.installed-dev  ## what CI runs: lint and quick tests side by side, in about eight minutes on two cores
 	$(MAKE) --jobs=2 --output-sync=target lint quick-tests

@@ -37,8 +37,13 @@ COVERED_WITHOUT_USE = {
     },
     "train_diffusion": {"common/feature_sets.py", "common/model_description.py"},
     "sample_texts": {"generation/language_model.py", "generation/reconstruction.py"},
-    "evaluate_samples": {"common/intervals.py", "evaluation/evaluate_interface.py"},
-    "evaluate_training": {"common/intervals.py", "evaluation/evaluate_interface.py", "generation/reconstruction.py"},
+    "evaluate_samples": {"common/intervals.py", "common/words.py", "evaluation/evaluate_interface.py"},
+    "evaluate_training": {
+        "common/intervals.py",
+        "common/words.py",
+        "evaluation/evaluate_interface.py",
+        "generation/reconstruction.py",
+    },
     "report": {"annealing/drawing.py", "annealing/weights.py"},
 }
 """By stage, the files in the folders among its deps that it does not import: changing one re-runs the stage for nothing."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "generate": Command("generate", "write labelled texts with a class-conditional model"),
     "score": Command("score", "score any file of texts against another"),
     "bench": Command("bench", "measure how fast training, sampling, decoding and evaluation are here"),
+    "text": Command("text", "let the next run be on texts of your own, and fit params.yaml to them"),
     "preset": Command("preset", "merge a preset into params.yaml"),
     "doctor": Command("doctor", "check what could go wrong in the next run"),
     "clean-resume": Command("clean_resume", "list interrupted trainings and remove stale ones"),
