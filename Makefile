@@ -10,7 +10,7 @@ override VENV := $(subst $(empty) $(empty),\ ,$(VENV))# a space as make and the 
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help run baseline show table compare study frontier test-report bench fetch doctor clean-resume clean test quick-tests test-all lint identity
+.PHONY: help run text export baseline show table compare study frontier test-report bench fetch doctor clean-resume clean test quick-tests test-all lint identity
 
 help:  ## this list; VARIABLES stand in capitals, such as make study WORKERS=4
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,12 @@ run: $(VENV)/.installed identity  ## the experiment that params.yaml describes, 
 
 baseline: $(VENV)/.installed identity  ## commit the results of this run: experiments are compared with it
 	@python src/lab.py baseline
+
+text: $(VENV)/.installed  ## FILE=my.txt, .csv or .jsonl (TEXT=, LABEL=): your own texts, params.yaml fitted to them
+	@python src/lab.py text $(if $(FILE),'$(FILE)') $(if $(TEXT),--text '$(TEXT)') $(if $(LABEL),--label '$(LABEL)') $(if $(REPLACE),--replace)
+
+export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs and for the Hugging Face hub
+	@python src/lab.py export $(if $(OUT),'$(OUT)')
 
 show: $(VENV)/.installed  ## experiments, a line each: what varied, and how their texts came out
 	@python src/lab.py show

@@ -16,7 +16,8 @@ from annealed_lm.annealing.weights import TimestepWeights, WeightSettings
 from annealed_lm.config.sections import Parameters
 from annealed_lm.diffusion.noise_schedules import lowest_level, timestep_of_level
 
-LABELLED = ("restaurants", "sst2", "ag_news")
+LABELLED = ("restaurants", "sst2", "ag_news", "text")
+"""Corpora with labels; text has those of its file, and prepare_data looks whether it has any."""
 SMALLEST_BPE = 256 + 4
 """Every byte and the special tokens."""
 MOST_RESTAURANTS = 1_000_000

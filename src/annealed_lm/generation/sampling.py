@@ -129,8 +129,8 @@ class SamplingSettings:
     decode_at: float
     guidance_weight: float
 
-    def steps(self, diffusion: GaussianDiffusion) -> list[SolverStep]:
-        """Return the steps that a diffusion is sampled in.
+    def steps(self, diffusion: GaussianDiffusion, from_level: float = 1.0) -> list[SolverStep]:
+        """Return the steps that a diffusion is sampled in; those that begin at more noise than `from_level` are left out.
 
         Raises:
             InputError: they would go through timesteps that the network does not know, or are more than there are.
@@ -148,9 +148,8 @@ class SamplingSettings:
                 f"sampling_timesteps = {self.sampling_timesteps} is more than the {most} timesteps above decode_at = "
                 f"{self.decode_at:g}"
             )
-        return solver_steps(
-            alphas_cumprod, self.solver, self.spacing, self.sampling_timesteps, self.ddim_sampling_eta, self.decode_at
-        )
+        grid = (self.solver, self.spacing, self.sampling_timesteps, self.ddim_sampling_eta, self.decode_at)
+        return solver_steps(alphas_cumprod, *grid, from_level)
 
 
 def sample_latents(

@@ -6,7 +6,7 @@ To add a solver, write one function here and name it in `SOLVERS`; to add a spac
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -143,7 +143,7 @@ SOLVERS: dict[str, Solver] = {
 
 
 def solver_steps(
-    alphas_cumprod: Sequence[float] | Alphas, solver: str, spacing: str, count: int, eta: float, decode_at: float
+    alphas_cumprod: Alphas, solver: str, spacing: str, count: int, eta: float, decode_at: float, from_level: float = 1.0
 ) -> list[SolverStep]:
     """Return the steps from noise down to the noise level `decode_at`, `count` evaluations of the network.
 
@@ -153,9 +153,10 @@ def solver_steps(
         count: at most as many as there are timesteps above the last.
         decode_at: a noise level sqrt(1 - alphas_cumprod) in [0, 1): the last timestep is the highest that has at most this noise;
             0: x_start.
+        from_level: steps that begin at more noise are left out.
     """
-    alphas = np.asarray(alphas_cumprod)
-    timesteps = SPACINGS[spacing](alphas, count, timestep_of_level(alphas, decode_at))
-    points = [NoisePoint.of(alphas, t) for t in timesteps]
+    timesteps = SPACINGS[spacing](alphas_cumprod, count, timestep_of_level(alphas_cumprod, decode_at))
+    points = [NoisePoint.of(alphas_cumprod, t) for t in timesteps]
+    points = [point for point in points if point.noise <= from_level]
     earlier = [None, *points]
     return [SOLVERS[solver](here, there, earlier[place], eta) for place, (here, there) in enumerate(pairwise(points))]

@@ -112,19 +112,29 @@ def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> No
 
 def test_labelled_texts_are_generated_by_a_conditional_model_only(project: Path, tmp_path: Path) -> None:
     out = tmp_path / "generated.csv"
-    generate = ("generate", "--texts-per-label", "3", "--out", str(out))
-    assert "knows no labels: it was trained with class_conditional: false" in refused_by_lab(project, *generate)
+    generate = ("generate", "--count", "3", "--steps", "5", "--out", str(out), "--label")
+    assert "the model knows no labels" in refused_by_lab(project, *generate, "all")
     settings = ("train_diffusion.class_conditional=true", "sample_texts.guidance_weight=2")
     call(project, "dvc", "exp", "run", "--name", "labelled", *(part for each in settings for part in ("--set-param", each)))
     samples = json.loads((project / "metrics" / "samples.json").read_text())
     assert set(samples["by_label"]["greedy"]) == set(LABELS)
     assert 0 <= samples["greedy"]["has_label"] <= samples["greedy"]["grammatical"] <= 1
-    lab(project, *generate)
+    lab(project, *generate, "all")
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == [label for label in LABELS for _ in range(3)]
-    told = refused_by_lab(project, *generate, "--labels", "free")
+    told = refused_by_lab(project, *generate, "free")
     assert f"does not know the label free: its labels are {', '.join(LABELS)}" in told
+
+
+def test_a_finished_run_is_exported_with_its_card(finished_project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    assert f"{out}: the model, " in lab(finished_project, "export", str(out))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    first = json.loads((finished_project / "data/samples/42/greedy.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
+    assert card.startswith("---\nlanguage: en\nlicense: mit\n")
+    assert "| greedy, ceiling " in card
+    assert first in card
 
 
 def test_a_study_runs_what_is_left_and_says_what_failed(project: Path) -> None:
