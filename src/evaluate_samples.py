@@ -43,8 +43,8 @@ def score_strategy(
         scores.append(score_texts(texts, features[path], references, model, labels=labels if asked else None, seed=number))
         if asked:
             by_label.append(score_by_label(texts, asked, features[path], references, scores[-1].likelihoods))
-    real_labels = {label: values_of(row) for label, row in rows.get("by_label", {}).get("train_train", {}).items()}
-    return summarise(scores, values_of(rows["train_train"])), summarise_labels(by_label, real_labels)
+    real_labels = rows.get("by_label", {}).get("train_train", {})
+    return summarise(scores, rows["train_train"]), summarise_labels(by_label, real_labels)
 
 
 def main() -> None:

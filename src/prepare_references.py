@@ -105,9 +105,10 @@ def scored_rows(
         for name, each in texts.items()
     }
     rows: dict[str, Any] = {}
+    real = summarise([scores["train_train"]], {})
     for name, score in scores.items():
         bound, _, strategy = name.partition("/")
-        row = summarise([score], scores["train_train"].values)
+        row = summarise([score], real)
         rows |= {bound: rows.get(bound, {}) | {strategy: row}} if strategy else {name: row}
     labels = [label for label in second_labels if label is not None]
     if labels:

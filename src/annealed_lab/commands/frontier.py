@@ -43,7 +43,7 @@ class Sweep:
         device = default_device()
         self.section = config.sample_texts
         self.references = References.load(args.references)
-        self.real = values_of(read_json(args.references / REFERENCE_ROWS)["train_train"])
+        self.real = read_json(args.references / REFERENCE_ROWS)["train_train"]
         self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, device)
         self.sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), device)
         self.outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
