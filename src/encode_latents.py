@@ -25,14 +25,23 @@ from annealed_lm.diffusion.normalization import LatentStatistics
 def write_latents(
     folder: Path, split: str, rows: Iterable[tuple[int, Floats]], index: LatentIndex, width: int, cached: bool
 ) -> Iterator[Floats]:
-    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by."""
+    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by.
+
+    Each goes to its place in the file by plain writing: where the disk is full that is an error, and in a file that is mapped
+    into memory it would be the end of the process.
+    """
     index.save(folder, split)
+    if not cached:
+        yield from (row for _, row in rows)
+        return
     shape = (int(index.offsets[-1]), width)
-    vectors = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float16, shape) if cached else None
-    for text, row in rows:
-        if vectors is not None:
-            vectors[index.offsets[text] : index.offsets[text + 1]] = row
-        yield row
+    with (folder / f"{split}.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        for text, row in rows:
+            file.seek(start + int(index.offsets[text]) * width * np.dtype(np.float16).itemsize)
+            file.write(row.astype("<f2").tobytes())
+            yield row
 
 
 def main() -> None:

@@ -4,13 +4,11 @@ import errno
 import io
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from safetensors.torch import save_file
 
 from annealed_lm.common.errors import DISK_ERRORS, INTERRUPTED, InputError, disk_error_number, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json
+from support.disks import largest_file
 
 
 def save_with_torch(path: Path) -> None:
@@ -49,17 +48,6 @@ def fill(target: Path, write: Callable[[Path], object]) -> None:
     with atomic_path(target) as partial:
         partial.mkdir()
         write(partial / "weights")
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let no file of this process become larger than so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [0, 10_000])
