@@ -19,6 +19,7 @@ from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
 from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.config.effects import decisive
 from annealed_lm.diffusion.denoiser import training_flops
 from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
@@ -145,7 +146,7 @@ def main() -> None:
     config = load_config(args.params)
     start_processes(config.train_diffusion.num_processes)
     parameters = training_parameters(config)
-    ingredients = Ingredients.of(Path(__file__), parameters, training_inputs(config, args))
+    ingredients = Ingredients.of(Path(__file__), decisive("train_diffusion", parameters), training_inputs(config, args))
     run = os.environ.get("DVC_EXP_NAME", ingredients.key)
     if config.train_diffusion.compile:
         require_compiler()
