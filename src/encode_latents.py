@@ -16,9 +16,9 @@ from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
 from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
 from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.diffusion.normalization import LatentStatistics
 
 
@@ -78,8 +78,9 @@ def main() -> None:
             "splits": counts,
         }
         write_json(partial / "latents.json", description)
+    require_unchanged(args.params)
     for split, row in counts.items():
-        print(f"{split}: {', '.join(f'{value} {name}' for name, value in row.items())}")
+        tell(f"{split}: {', '.join(f'{value} {name}' for name, value in row.items())}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.config.effects import decisive
 from annealed_lm.config.sections import TrainAutoencoder
 from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
@@ -68,6 +68,7 @@ def main() -> None:
         with store.held():
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())
     autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"])
+    require_unchanged(args.params)
     if autoencoder.bottleneck is not None:
         store.remove()
 

@@ -16,9 +16,9 @@ from annealed_lm.autoencoder.encoding import EncodedTexts
 from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource, nearest_source
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
-from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.config.config import Config, load_config, require_unchanged, settings_from
 from annealed_lm.config.effects import decisive
 from annealed_lm.diffusion.denoiser import training_flops
 from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
@@ -134,6 +134,7 @@ def train(
     with atomic_path(args.snapshots) as partial:
         shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
     final = save_curves(args.curves, curves, trainer)
+    require_unchanged(args.params)
     store.remove()
     return final
 
@@ -157,7 +158,8 @@ def main() -> None:
     store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
     with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
         final = train(trainer, validation, model, store, args)
-    print(", ".join(f"{name} {value:.6g}" for name, value in final.items()), end="\n" if final else "")
+    if final:
+        tell(", ".join(f"{name} {value:.6g}" for name, value in final.items()))
 
 
 if __name__ == "__main__":

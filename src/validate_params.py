@@ -9,7 +9,7 @@ from pathlib import Path
 
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import atomic_path
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     load_config(args.params)
     with atomic_path(args.out) as partial:
         partial.write_text("ok\n", encoding="utf-8")
+    require_unchanged(args.params)
 
 
 if __name__ == "__main__":

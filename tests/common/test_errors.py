@@ -154,3 +154,30 @@ def test_every_script_shows_ctrl_c_so_from_its_first_import_of_ours(script: Path
     lines = [line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))]
     slow = [line for line in lines if line.split()[1].split(".")[0] not in sys.stdlib_module_names]
     assert slow[0].split()[1] in {"annealed_lm.common.offline", "annealed_lm.common.errors", "annealed_lab.cli"}
+
+
+TELLS = """
+import sys
+from annealed_lm.common.errors import one_sentence_errors, tell
+if __name__ == "__main__":
+    with one_sentence_errors():
+        for _ in range(3):
+            tell("a table\\n" * 10_000)
+        print("the end")
+        print("all written", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("ending", ["reader gone", "full", "closed"])
+def test_what_nobody_reads_or_no_disk_takes_ends_no_program(ending: str) -> None:
+    if ending == "reader gone":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    command = (
+        ["sh", "-c", '"$0" "$@" >&-', *([sys.executable, "-c", TELLS])] if ending == "closed" else [sys.executable, "-c", TELLS]
+    )
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "all written\n")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 import torch
 
-from annealed_lm.common.errors import InputError
+from annealed_lm.common.errors import InputError, tell
 from annealed_lm.common.files import atomic_path
 from annealed_lm.training.descriptions import DESCRIPTION, TrainingDescription
 
@@ -96,7 +96,7 @@ class CheckpointStore:
                 if not (self.folder / DESCRIPTION).exists():
                     self.new_description.write(self.folder)
                 if self.steps_done() == 0 and (told := self.nearest(self.new_description)) is not None:
-                    print(told, flush=True)
+                    tell(told)
             yield
 
     def description(self) -> TrainingDescription | None:
