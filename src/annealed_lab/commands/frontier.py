@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from annealed_lab.experiments.places import add_places
+from annealed_lab.experiments.places import add_places, require_places
 from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
@@ -32,7 +32,7 @@ from annealed_lm.reporting.tables import aligned_rows, markdown_table
 from annealed_lm.training.descriptions import Ingredients
 
 SHOWN = ("grammatical", "perplexity", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
-INPUTS = ("diffusion", "autoencoder", "latents", "references", "language_model", "judges")
+INPUTS = ("diffusion", "autoencoder", "latents", "references", "language-model", "judges")
 SWEPT = {"sampling_timesteps", "ddim_sampling_eta", "strategies"}
 
 
@@ -67,7 +67,7 @@ class Sweep:
 
 def run_sweep(config: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Score every setting that the cache does not hold; return one row a setting."""
-    inputs = {name: getattr(args, name) for name in INPUTS}
+    inputs = {name: getattr(args, name.replace("-", "_")) for name in INPUTS}
     cache = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
     sweep: Sweep | None = None
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
@@ -99,6 +99,7 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
 
 def main(program: str, arguments: Sequence[str]) -> None:
     args = parse_arguments(program, arguments)
+    require_places(args, *INPUTS)
     config = load_config(args.params)
     require_allowed(args, DiffusionModel.load(args.diffusion).process.timesteps)
 

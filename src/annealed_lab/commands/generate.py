@@ -10,10 +10,10 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from annealed_lab.experiments.places import add_places
+from annealed_lab.experiments.places import add_places, require_places
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import InputError
+from annealed_lm.common.errors import InputError, tell
 from annealed_lm.common.files import atomic_path
 from annealed_lm.common.seeds import derive_seed
 from annealed_lm.config.config import load_config, settings_from
@@ -33,6 +33,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
     if args.texts_per_label < 1:
         raise InputError(f"--texts-per-label {args.texts_per_label}: it should be at least 1")
+    require_places(args, "diffusion", "latents", "autoencoder")
     config = load_config(args.params)
     section = config.sample_texts
 
@@ -45,9 +46,9 @@ def main(program: str, arguments: Sequence[str]) -> None:
         latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
         texts = sampler.texts(latents, section.strategies[0], settings_from(section, DecodingSettings), seed, section.batch_size)
         rows += [(text, label) for text in texts if text]
-        print(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
+        tell(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
     with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("text", "label"))
         writer.writerows(rows)
-    print(f"{len(rows)} texts in {args.out}")
+    tell(f"{len(rows)} texts in {args.out}")

@@ -91,6 +91,10 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
     assert (project / "plots" / "frontier.png").stat().st_size > 0
     told = refused_by_lab(project, *sweep, "101")
     assert "--sampling-timesteps 101: it should be from 1 to the model's 100" in told
+    for place in ("judges", "language-model", "references", "latents", "autoencoder", "diffusion"):
+        assert refused_by_lab(project, *sweep, "2", f"--{place}", "missing").startswith(
+            f"error: --{place} missing is not there: "
+        )
 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
