@@ -16,23 +16,32 @@ from annealed_lm.autoencoder.latents import Floats, LatentIndex, index_labels
 from annealed_lm.autoencoder.model import Autoencoder, require_same_corpus
 from annealed_lm.autoencoder.tokenizer import tokenization_counts, tokenize
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.diffusion.normalization import LatentStatistics
 
 
 def write_latents(
     folder: Path, split: str, rows: Iterable[tuple[int, Floats]], index: LatentIndex, width: int, cached: bool
 ) -> Iterator[Floats]:
-    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by."""
+    """Write the latents of a split to `folder`, the vectors themselves only where `cached`, and yield them as they pass by.
+
+    Each goes to its place in the file by plain writing: where the disk is full that is an error, and in a file that is mapped
+    into memory it would be the end of the process.
+    """
     index.save(folder, split)
+    if not cached:
+        yield from (row for _, row in rows)
+        return
     shape = (int(index.offsets[-1]), width)
-    vectors = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float16, shape) if cached else None
-    for text, row in rows:
-        if vectors is not None:
-            vectors[index.offsets[text] : index.offsets[text + 1]] = row
-        yield row
+    with (folder / f"{split}.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        for text, row in rows:
+            file.seek(start + int(index.offsets[text]) * width * np.dtype(np.float16).itemsize)
+            file.write(row.astype("<f2").tobytes())
+            yield row
 
 
 def main() -> None:
@@ -69,8 +78,9 @@ def main() -> None:
             "splits": counts,
         }
         write_json(partial / "latents.json", description)
+    require_unchanged(args.params)
     for split, row in counts.items():
-        print(f"{split}: {', '.join(f'{value} {name}' for name, value in row.items())}")
+        tell(f"{split}: {', '.join(f'{value} {name}' for name, value in row.items())}")
 
 
 if __name__ == "__main__":

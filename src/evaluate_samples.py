@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import LATENT_AGREEMENT, atomic_path, read_json, read_labels, read_numbers, read_texts, write_json
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.evaluation.judges import Judges, load_same_judges
 from annealed_lm.evaluation.references import REFERENCE_ROWS, References
 from annealed_lm.evaluation.scores import (
@@ -44,8 +44,8 @@ def score_strategy(
         scores.append(score_texts(texts, features[path], references, model, labels=given, agreement=agreement, seed=number))
         if asked:
             by_label.append(score_by_label(texts, asked, features[path], references, scores[-1].likelihoods))
-    real_labels = {label: values_of(row) for label, row in rows.get("by_label", {}).get("train_train", {}).items()}
-    return summarise(scores, values_of(rows["train_train"])), summarise_labels(by_label, real_labels)
+    real_labels = rows.get("by_label", {}).get("train_train", {})
+    return summarise(scores, rows["train_train"]), summarise_labels(by_label, real_labels)
 
 
 def main() -> None:
@@ -58,6 +58,7 @@ def main() -> None:
 
     references, rows = References.load(args.references), read_json(args.references / REFERENCE_ROWS)
     judges = load_same_judges(references.settings, args.language_model, args.judges, default_device())
+    tables = []
     scores: dict[str, Any] = {"sampling": section.model_dump(), "strategies": {}, "by_label": {}}
     for strategy in section.strategies:
         paths = [args.samples / str(seed) / f"{strategy}.jsonl" for seed in section.eval_seeds]
@@ -68,11 +69,12 @@ def main() -> None:
         shown = {bound: values_of(rows[bound][strategy]) for bound in ("control", "ceiling")}
         shown |= {name: values_of(rows[name]) for name in ("baseline", "train_train")}
         shown |= {label: values_of(row) for label, row in by_label.items()}
-        print(f"{strategy} decoding")
-        print(format_rows({"generated": values_of(scored), **shown}))
+        tables.append(f"{strategy} decoding\n{format_rows({'generated': values_of(scored), **shown})}")
     with atomic_path(args.out) as partial:
         partial.mkdir()
         write_json(partial / "scores.json", scores)
+    require_unchanged(args.params)
+    tell("\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, write_json, write_tsv
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
@@ -60,10 +60,11 @@ def main() -> None:
                 agreement = sampler.agreement(latents, texts, section.batch_size)
                 write_json(finished, score_alone(texts, references, judges, labels=outline.labels, agreement=agreement).values)
             rows.append({"step": int(snapshot.name), **read_json(finished)})
-            print(", ".join(f"{name} {rows[-1][name]:.4g}" for name in SHOWN if name in rows[-1]))
+            tell(", ".join(f"{name} {rows[-1][name]:.4g}" for name in SHOWN if name in rows[-1]))
         with atomic_path(args.out) as partial:
             partial.mkdir()
             write_tsv(partial / "quality.tsv", aligned_rows(rows))
+    require_unchanged(args.params)
     store.remove()
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.fetching.corpora import fetch_corpus
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     # A --temp experiment runs in a copy of the project without its git-ignored files; DVC_ROOT is the project itself.
     roots = [Path(), Path(os.environ.get("DVC_ROOT", ""))]
     fetch_corpus(config.dataset_name, [root / args.raw for root in roots], args.out)
+    require_unchanged(args.params)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from annealed_lm.common.errors import one_sentence_errors
-from annealed_lm.config.config import load_config
+from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.fetching.pretrained import fetch_models
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     }
     # A local folder may be named from the project's root, also in the copy of the project that a --temp experiment runs in.
     fetch_models(models, [Path(), Path(os.environ.get("DVC_ROOT", ""))], args.out)
+    require_unchanged(args.params)
 
 
 if __name__ == "__main__":

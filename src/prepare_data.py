@@ -12,7 +12,7 @@ from pathlib import Path
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json, write_jsonl
 from annealed_lm.common.words import count_words, unknown_share, vocabulary_for
-from annealed_lm.config.config import Config, load_config, settings_from
+from annealed_lm.config.config import Config, load_config, require_unchanged, settings_from
 from annealed_lm.corpora.cleaning import SPLITS, Preparation, prepare_corpus
 
 MOST_UNKNOWN = 0.05
@@ -113,6 +113,7 @@ def main() -> None:
             fingerprint.update(path.read_bytes())
         described = {"dataset_name": config.dataset_name, "fingerprint": fingerprint.hexdigest(), **statistics}
         write_json(partial / "statistics.json", described)
+    require_unchanged(args.params)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from typing import Any
 from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
-from annealed_lm.config.config import Config, load_config
+from annealed_lm.config.config import Config, load_config, require_unchanged
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.evaluation.judges import Judges, load_judges
 from annealed_lm.evaluation.mauve_metric import mauve_buckets
@@ -85,8 +85,8 @@ def scored_rows(
     references: References,
     judges: Judges,
     second_labels: list[str | None],
-) -> dict[str, Any]:
-    """Score every set of texts, and print the scores.
+) -> tuple[dict[str, Any], str]:
+    """Score every set of texts.
 
     Args:
         agreement: of the texts that were decoded, by set.
@@ -94,6 +94,7 @@ def scored_rows(
     Returns:
         Rows by set, those of a bound by strategy; and by label, where there are labels, those of the second set of training
             texts.
+        The values of all sets as a table to be read.
     """
     held_out = references.settings.held_out
     scores = {
@@ -109,17 +110,17 @@ def scored_rows(
         for name, each in texts.items()
     }
     rows: dict[str, Any] = {}
+    real = summarise([scores["train_train"]], {})
     for name, score in scores.items():
         bound, _, strategy = name.partition("/")
-        row = summarise([score], scores["train_train"].values)
+        row = summarise([score], real)
         rows |= {bound: rows.get(bound, {}) | {strategy: row}} if strategy else {name: row}
     labels = [label for label in second_labels if label is not None]
     if labels:
         name = "train_train"
         by_label = score_by_label(texts[name], labels, features[name], references, scores[name].likelihoods)
         rows["by_label"] = {name: summarise_labels([by_label], {})}
-    print(format_rows({name: score.values for name, score in scores.items()}))
-    return rows
+    return rows, format_rows({name: score.values for name, score in scores.items()})
 
 
 def write_references(
@@ -172,8 +173,10 @@ def main() -> None:
     )
     second_labels = [train_labels[row] for row in choice.second_train]
     agreement = {name: decoded.agreement for name, decoded in bounds.items()}
-    rows = scored_rows(real | generated, agreement, features, references, judges, second_labels)
+    rows, table = scored_rows(real | generated, agreement, features, references, judges, second_labels)
     write_references(args.out, references, rows, generated, reconstruction)
+    require_unchanged(args.params)
+    tell(table)
 
 
 if __name__ == "__main__":

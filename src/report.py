@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
-from annealed_lm.config.config import load_config, schedule_settings
+from annealed_lm.config.config import load_config, require_unchanged, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
 from annealed_lm.reporting.report import bare_values, closing_lines, compare_T_schedules, evaluation_record
 from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
@@ -94,7 +94,8 @@ def main() -> None:
     write_curves(args.curves, T_schedules, args.plots)
     write_quality(args.quality, bare_values(rows), strategies[0], scores["sampling"]["eval_seeds"][0], args.plots)
     write_samples(read_samples(args.samples, args.references, strategies, scores["sampling"]["eval_seeds"][0]), args.plots)
-    print(closing_lines(strategies[0], bare_values(scores["strategies"]), bare_values(rows)))
+    require_unchanged(args.params)
+    tell(closing_lines(strategies[0], bare_values(scores["strategies"]), bare_values(rows)))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, one_line, write_jsonl
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.generation.sampling import SamplingSettings
@@ -41,7 +41,8 @@ def main() -> None:
                 write_jsonl(partial / str(seed) / f"{strategy}.jsonl", text_rows(texts, outline.labels, agreement))
                 first = one_line(texts[0])[:SHOWN_CHARACTERS]
                 report.append(f"seed {seed}, {strategy}: {len(texts)} texts, {texts.count('')} empty; the first: {first}")
-    print("\n".join(report))  # now: whatever comes of it, the texts are there
+    require_unchanged(args.params)
+    tell("\n".join(report))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import read_json, read_texts
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, require_unchanged, settings_from
+from annealed_lm.config.effects import decisive
 from annealed_lm.config.sections import TrainAutoencoder
 from annealed_lm.trainers.autoencoder import AutoencoderTraining, train_autoencoder
 from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
@@ -59,7 +60,7 @@ def main() -> None:
     autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
     if autoencoder.reader is not None:
         inputs = {"texts": args.texts, "pretrained": args.pretrained}
-        ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
+        ingredients = Ingredients.of(Path(__file__), decisive("train_autoencoder", section.model_dump()), inputs)
         trains = f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}"
         description = TrainingDescription(Path(__file__).stem, trains, section.num_train_steps, ingredients)
         store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
@@ -67,6 +68,7 @@ def main() -> None:
         with store.held():
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())
     autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"])
+    require_unchanged(args.params)
     if autoencoder.reader is not None:
         store.remove()
 

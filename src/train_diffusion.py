@@ -16,10 +16,11 @@ from annealed_lm.autoencoder.encoding import EncodedTexts
 from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource, nearest_source
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
 from annealed_lm.common.machine import describe_machine
-from annealed_lm.config.config import Config, load_config, schedule_settings
+from annealed_lm.config.config import Config, load_config, require_unchanged, schedule_settings
+from annealed_lm.config.effects import decisive
 from annealed_lm.diffusion.denoiser import training_flops
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
@@ -143,6 +144,7 @@ def train(
     with atomic_path(args.snapshots) as partial:
         shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
     final = save_curves(args.curves, curves, trainer)
+    require_unchanged(args.params)
     store.remove()
     return final
 
@@ -155,7 +157,7 @@ def main() -> None:
     config = load_config(args.params)
     start_processes(config.train_diffusion.num_processes)
     parameters = training_parameters(config)
-    ingredients = Ingredients.of(Path(__file__), parameters, training_inputs(config, args))
+    ingredients = Ingredients.of(Path(__file__), decisive("train_diffusion", parameters), training_inputs(config, args))
     run = os.environ.get("DVC_EXP_NAME", ingredients.key)
     if config.train_diffusion.compile:
         require_compiler()
@@ -167,10 +169,10 @@ def main() -> None:
     store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
     with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
         if trainer.processes.is_main:
-            print(f"curves as they grow: {os.path.relpath(watched)}/*.tsv", flush=True)
+            tell(f"curves as they grow: {os.path.relpath(watched)}/*.tsv")
         final = train(trainer, validation, model, store, args, watched)
     if final:
-        print(f"validation loss {final['validation_loss']:.4g}, {final['parameters']:,} parameters")
+        tell(f"validation loss {final['validation_loss']:.4g}, {final['parameters']:,} parameters")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import InputError, one_sentence_errors
+from annealed_lm.common.errors import InputError, one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_texts
-from annealed_lm.config.config import load_config, settings_from
+from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.generation.language_model import BASELINE, JUDGE
 from annealed_lm.trainers.language_model import LanguageModelTraining, small_gpt2, train_language_model
 from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
@@ -32,7 +32,7 @@ def main() -> None:
     seeds = {BASELINE: section.baseline_seed}
     if config.fetch_judges.language_model_name is None:
         seeds = {JUDGE: section.seed, **seeds}
-    stores = []
+    stores, reports = [], []
     with atomic_path(args.out) as partial:
         for name, seed in seeds.items():
             language_model = small_gpt2(tokenizer, section.d_model, section.layers, section.heads, section.max_tokens, seed)
@@ -50,9 +50,11 @@ def main() -> None:
                 )
             report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
             language_model.save(partial / name, report)
-            print(f"{name}: perplexity {likelihoods.perplexity:.4g} on validation texts")
+            reports.append(f"{name}: perplexity {likelihoods.perplexity:.4g} on validation texts")
+    require_unchanged(args.params)
     for store in stores:
         store.remove()
+    tell("\n".join(reports))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ it, nothing else.
 import argparse
 from pathlib import Path
 
-from annealed_lm.common.errors import one_sentence_errors
+from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path
 from annealed_lm.common.machine import require_trackers
-from annealed_lm.config.config import parse_config, read_params
+from annealed_lm.config.config import load_config, read_params, require_unchanged
 from annealed_lm.config.last_commit import committed, differing_line
 
 
@@ -22,10 +22,11 @@ def main() -> None:
     args = parser.parse_args()
     values, before = read_params(args.params), committed(args.params)
     if before is not None and isinstance(values, dict) and (line := differing_line(values, before)):
-        print(line, flush=True)
-    require_trackers(parse_config(values, args.params.name).trackers)
+        tell(line)
+    require_trackers(load_config(args.params).trackers)
     with atomic_path(args.out) as partial:
         partial.write_text("ok\n", encoding="utf-8")
+    require_unchanged(args.params)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ TOOL = "lab"
 READS_THE_SCHEMA = "validate_params"
 """On the schema depends the result of that stage; the others depend on the values, which are params."""
 COVERED_WITHOUT_USE = {
-    "validate_params": {"annealing/drawing.py"},
+    "validate_params": {"annealing/drawing.py", "config/effects.py"},
+    "fetch_pretrained": {"fetching/corpora.py"},
+    "fetch_judges": {"fetching/corpora.py"},
     "train_autoencoder": {
         "autoencoder/encoding.py",
         "autoencoder/latents.py",

@@ -4,13 +4,11 @@ import errno
 import io
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from safetensors.torch import save_file
 
 from annealed_lm.common.errors import DISK_ERRORS, INTERRUPTED, InputError, disk_error_number, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json
+from support.disks import largest_file
 
 
 def save_with_torch(path: Path) -> None:
@@ -49,17 +48,6 @@ def fill(target: Path, write: Callable[[Path], object]) -> None:
     with atomic_path(target) as partial:
         partial.mkdir()
         write(partial / "weights")
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let no file of this process become larger than so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [0, 10_000])
@@ -166,3 +154,30 @@ def test_every_script_shows_ctrl_c_so_from_its_first_import_of_ours(script: Path
     lines = [line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))]
     slow = [line for line in lines if line.split()[1].split(".")[0] not in sys.stdlib_module_names]
     assert slow[0].split()[1] in {"annealed_lm.common.offline", "annealed_lm.common.errors", "annealed_lab.cli"}
+
+
+TELLS = """
+import sys
+from annealed_lm.common.errors import one_sentence_errors, tell
+if __name__ == "__main__":
+    with one_sentence_errors():
+        for _ in range(3):
+            tell("a table\\n" * 10_000)
+        print("the end")
+        print("all written", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("ending", ["reader gone", "full", "closed"])
+def test_what_nobody_reads_or_no_disk_takes_ends_no_program(ending: str) -> None:
+    if ending == "reader gone":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    command = (
+        ["sh", "-c", '"$0" "$@" >&-', *([sys.executable, "-c", TELLS])] if ending == "closed" else [sys.executable, "-c", TELLS]
+    )
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "all written\n")

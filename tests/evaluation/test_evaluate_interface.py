@@ -105,7 +105,7 @@ def test_mauve_is_that_of_the_features_and_states_its_settings(feature_model: Fe
     features = feature_model.features([*TESTED, *REAL])
     expected = mauve_score(features[:60], features[60:], SCALING, SEEDS)
     scores = Mauve(feature_model, SCALING, SEEDS, UNION_SEED).compute(predictions=TESTED, references=REAL)
-    assert (scores["mauve"], scores["mauve_std"]) == expected
+    assert (scores["mauve"], scores["mauve_std"], scores["mauve_star"]) == expected
     assert scores["mauve_settings"] == {
         "n": 60,
         "buckets": 6,
@@ -136,7 +136,8 @@ def test_the_control_is_high_where_the_sets_are_of_two_kinds(feature_model: Feat
 def test_the_control_is_mauve_of_the_halves_of_the_union(feature_model: FeatureModel) -> None:
     halves = shuffled_halves(feature_model.features([*TESTED, *REAL]), UNION_SEED)
     scores = Mauve(feature_model, SCALING, SEEDS, UNION_SEED).compute(predictions=TESTED, references=REAL)
-    assert (scores["mauve_shuffled_union"], scores["mauve_shuffled_union_std"]) == mauve_score(*halves, SCALING, SEEDS)
+    names = ("mauve_shuffled_union", "mauve_shuffled_union_std", "mauve_star_shuffled_union")
+    assert tuple(scores[name] for name in names) == mauve_score(*halves, SCALING, SEEDS)
     assert scores["mauve_shuffled_union"] != scores["mauve"]
 
 
@@ -216,7 +217,7 @@ def test_memorization_without_training_texts_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (Repetition, {"repetition_2": 0, "repetition_3": 0, "repetition_4": 0, "diversity": 1}),
+        (Repetition, {"repetition_2": 0, "repetition_3": 0, "repetition_4": 0, "diversity": 0}),
         (UniqueWords, {"unique_words": 0}),
         (Memorization, {"memorization": 0}),
     ],
@@ -249,5 +250,5 @@ def test_neither_network_nor_cache_is_used_and_no_file_is_left(
     built = [Perplexity(language_model), Mauve(feature_model, SCALING, 1), Repetition(), Memorization(), UniqueWords()]
     combined = evaluate.combine(built)
     combined.add_batch(predictions=TESTED, references=REAL)
-    assert len(combined.compute()) == 3 + 5 + 4 + 1 + 1
+    assert len(combined.compute()) == 3 + 7 + 4 + 1 + 1
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -20,6 +23,7 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, write_json
 from annealed_lm.evaluation import features as text_features
 from annealed_lm.evaluation.features import FeatureModel, model_folder
+from support.tiny import save_feature_model
 
 CPU = torch.device("cpu")
 TEXTS = ["The pub is cheap.", "It is an inexpensive bar.", "", "The stars burn hydrogen into helium.", "The pub is cheap."]
@@ -146,3 +150,61 @@ def pooled(folder: Path, pooling: str, normalised: bool, text: str) -> np.ndarra
 def test_a_folder_without_a_sentence_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no sentence-transformers model \(no modules\.json\); name one in fetch_judges"):
         FeatureModel.load(CPU, tmp_path)
+
+
+# Special tokens that texts spell out
+
+
+def unigram(special: list[str], words: list[str]) -> Tokenizer:
+    """A tokenizer that knows its special tokens as words too, as those of SentencePiece do."""
+    pieces = [*special, *words, *"abcdefghijklmnopqrstuvwxyz<>/[]_ "]
+    tokenizer = Tokenizer(models.Unigram([(piece, 0.0 if piece in special else -1.0) for piece in pieces], unk_id=0))
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+@pytest.fixture(scope="module", params=["installed", "bert", "mpnet", "static", "unigram"])
+def reader(request: pytest.FixtureRequest, model: FeatureModel, tmp_path_factory: pytest.TempPathFactory) -> FeatureModel:
+    """A model of each kind of tokenizer."""
+    folder = tmp_path_factory.mktemp(request.param) / "model"
+    if request.param == "installed":
+        return model
+    if request.param in ("bert", "mpnet"):
+        save_sentence_model(folder, request.param, "mean_tokens", True)
+    elif request.param == "static":
+        save_feature_model(folder)
+    else:
+        tokenizer = unigram(["<unk>", "<s>", "</s>", "<pad>"], ["good", "bad"])
+        weights = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 8)).astype(np.float32)
+        module = StaticEmbedding(tokenizer, embedding_weights=weights)
+        SentenceTransformer(modules=[module], device="cpu").save_pretrained(str(folder))
+    return FeatureModel.load(CPU, folder)
+
+
+def ids_of(reader: FeatureModel, text: str) -> list[int]:
+    for word in reader.special_words:
+        text = text.replace(word, " ".join(word))
+    ids: list[int] = reader.encoder.preprocess([text])["input_ids"].flatten().tolist()
+    return ids
+
+
+def test_special_tokens_that_a_text_spells_out_are_none(reader: FeatureModel) -> None:
+    tokenizer = reader.encoder[0].tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+        unknown = tokenizer.token_to_id("<unk>")
+    else:
+        special = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
+        unknown = tokenizer.unk_token_id
+    assert len(special) >= 4
+    frame = ids_of(reader, "good bad")
+    for token, number in special.items():
+        if number != unknown:  # which is what any unknown character is
+            found = ids_of(reader, f"good {token} bad {token}")
+            assert found.count(number) == frame.count(number), token
+
+
+def test_a_text_that_spells_out_an_end_is_not_taken_for_one_that_does_not(model: FeatureModel) -> None:
+    plain, spelled, other = model.features(["the pub is cheap", "the pub [SEP] is cheap", "the pub [sep] is cheap"])
+    assert np.linalg.norm(spelled - plain) > 0.1
+    np.testing.assert_allclose(spelled, other, atol=1e-5)  # the model knows no capitals

@@ -164,3 +164,9 @@ def test_references_of_another_feature_model_are_refused(trained: Path, bring: B
     )
     with pytest.raises(InputError, match=expected):
         load_same_judges(before, trained, bring(), CPU)
+
+
+def test_a_folder_that_fetch_judges_has_not_written_is_named(trained: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError, match=rf"^{folder} holds no judges \(source\.json is missing\); the stage fetch_judges"):
+            load_judges(KINDS, trained, folder, CPU)

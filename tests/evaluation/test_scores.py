@@ -48,10 +48,10 @@ def of_corpus(name: str) -> References:
 def test_a_row_holds_every_metric_and_nothing_else() -> None:
     scores = score_set(VALID, draw_features(2))
     assert set(scores.values) == {"grammatical"} | LIKELIHOOD_METRICS | MAUVE_METRICS | TEXT_METRICS
-    assert set(scores.clustering_std) == MAUVE_METRICS
+    assert set(scores.mauve) == MAUVE_METRICS
     assert set(scores.replicates) == RESAMPLED
     assert scores.texts == TEXTS
-    assert {len(each) for each in scores.replicates.values()} == {REFERENCES.settings.bootstrap_samples}
+    assert {len(each.values) for each in scores.replicates.values()} == {REFERENCES.settings.bootstrap_samples}
 
 
 def test_values_of_a_tiny_set_by_hand() -> None:
@@ -92,14 +92,14 @@ def test_each_mauve_compares_the_features_of_its_kind_with_its_set() -> None:
     }
     for (kind, name), metric in names.items():
         expected = mauve_score(tested[kind], REFERENCES.features[kind][name], SCALINGS[kind], 2)
-        assert (scores.values[metric], scores.clustering_std[metric]) == expected
+        assert (scores.values[metric], scores.mauve[metric]) == (expected.mean, expected)
     assert len({scores.values[metric] for metric in names.values()}) == 4
 
 
 def test_a_set_is_not_compared_with_itself() -> None:
     scores = score_set(VALID, draw_features(2), compared_with=["train"])
     assert {name for name in scores.values if name.startswith("mauve")} == MAUVE_TRAIN
-    assert set(scores.clustering_std) == MAUVE_TRAIN
+    assert set(scores.mauve) == MAUVE_TRAIN
 
 
 class Known:
@@ -120,10 +120,10 @@ def test_a_set_whose_features_are_not_at_hand_is_scored_alike() -> None:
     expected = score_set(VALID, features, labels=labels, seed=3)
     assert alone.values == expected.values
     assert {"has_label"} | MAUVE_METRICS <= set(alone.values)
-    assert alone.clustering_std == expected.clustering_std
+    assert alone.mauve == expected.mauve
     np.testing.assert_array_equal(alone.likelihoods.nll, expected.likelihoods.nll)
     for metric in RESAMPLED:
-        np.testing.assert_array_equal(alone.replicates[metric], expected.replicates[metric])
+        np.testing.assert_array_equal(alone.replicates[metric].values, expected.replicates[metric].values)
 
 
 def test_only_a_corpus_with_a_recogniser_has_grammatical_texts_and_texts_of_their_label() -> None:
@@ -174,24 +174,24 @@ def test_replicates_spread_around_the_value_whose_they_are() -> None:
     scores = score_set(mixed, {})
     assert set(scores.replicates) == RESAMPLED
     for metric, drawn in scores.replicates.items():
-        middle = 0 if metric == "diversity" else scores.values[metric]  # that of the diversity is around 0
-        assert drawn.mean() == pytest.approx(middle, abs=drawn.std() / 3)
-        assert drawn.std() > 0
+        assert drawn.value == pytest.approx(scores.values[metric])
+        assert drawn.values.mean() == pytest.approx(drawn.value, abs=drawn.values.std() / 3)
+        assert drawn.error == pytest.approx(drawn.values.std(), rel=0.2)
 
 
 def test_the_seed_of_the_resampling_changes_replicates_and_no_value() -> None:
     one, same, other = (score_set(VALID, {}, seed=seed) for seed in (0, 0, 1))
     assert one.values == same.values == other.values
     for metric in RESAMPLED:
-        assert np.array_equal(one.replicates[metric], same.replicates[metric])
-        assert not np.array_equal(one.replicates[metric], other.replicates[metric])
+        assert np.array_equal(one.replicates[metric].values, same.replicates[metric].values)
+        assert not np.array_equal(one.replicates[metric].values, other.replicates[metric].values)
 
 
 def test_texts_without_tokens_weigh_nothing_in_the_replicates_of_the_perplexity() -> None:
     scores = score_few(["", "aaaa aaaa", "", "aaaa"] * 10)
     for metric in LIKELIHOOD_METRICS:
         assert scores.values[metric] == pytest.approx(4)
-        assert scores.replicates[metric] == pytest.approx(4)
+        assert scores.replicates[metric].values == pytest.approx(4)
 
 
 # Output

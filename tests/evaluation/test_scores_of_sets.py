@@ -32,12 +32,12 @@ from support.scored import (
 )
 
 REAL = {
-    "mauve_train": 0.9,
-    "mauve_valid": 0.8,
-    "mauve_lm_train": 0.7,
-    "mauve_lm_valid": 0.6,
-    "perplexity": 5.0,
-    "grammatical": 1.0,
+    "mauve_train": {"value": 0.9, "mauve_star": 0.95},
+    "mauve_valid": {"value": 0.8, "mauve_star": 0.85},
+    "mauve_lm_train": {"value": 0.7, "mauve_star": 0.75},
+    "mauve_lm_valid": {"value": 0.6, "mauve_star": 0.65},
+    "perplexity": {"value": 5.0},
+    "grammatical": {"value": 1.0},
 }
 
 
@@ -65,20 +65,21 @@ def test_a_single_set_has_no_deviation_over_sets(sets: list[SetScores]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_score_of_real_texts_and_the_deviation_over_clusterings_stand_beside_each_mauve_and_only_there(
+def test_the_score_of_real_texts_the_deviation_over_clusterings_and_mauve_star_stand_beside_each_mauve_and_only_there(
     sets: list[SetScores], count: int
 ) -> None:
     row = summarise(sets[:count], REAL)
-    assert {metric for metric, entry in row.items() if "real" in entry} == MAUVE_METRICS
-    assert {metric for metric, entry in row.items() if "clustering_std" in entry} == MAUVE_METRICS
+    for beside in ("real", "real_mauve_star", "clustering_std", "mauve_star"):
+        assert {metric for metric, entry in row.items() if beside in entry} == MAUVE_METRICS
     for metric in MAUVE_METRICS:
-        assert row[metric]["real"] == REAL[metric]
-        deviations = [each.clustering_std[metric] for each in sets[:count]]
-        assert row[metric]["clustering_std"] == pytest.approx(np.mean(deviations))
+        assert (row[metric]["real"], row[metric]["real_mauve_star"]) == tuple(REAL[metric].values())
+        scores = [each.mauve[metric] for each in sets[:count]]
+        assert row[metric]["clustering_std"] == pytest.approx(np.mean([score.std for score in scores]))
+        assert row[metric]["mauve_star"] == pytest.approx(np.mean([score.star for score in scores]))
 
 
 def test_where_real_texts_have_no_such_mauve_none_is_stated(sets: list[SetScores]) -> None:
-    row = summarise(sets, {"mauve_train": 0.9})
+    row = summarise(sets, {"mauve_train": REAL["mauve_train"]})
     assert {metric for metric, entry in row.items() if "real" in entry} == {"mauve_train"}
 
 
@@ -128,7 +129,7 @@ def test_metrics_of_a_label_are_those_of_its_texts() -> None:
         assert scores[label].texts == len(chosen)
         assert set(scores[label].replicates) == RESAMPLED
         for metric in RESAMPLED:
-            np.testing.assert_allclose(scores[label].replicates[metric], expected.replicates[metric])
+            np.testing.assert_allclose(scores[label].replicates[metric].values, expected.replicates[metric].values)
     assert scores["cheap"].values["has_label"] == 1 / 3
     assert scores["cheap"].values["grammatical"] == 2 / 3
 
@@ -160,7 +161,7 @@ def test_mauve_of_a_label_compares_the_first_texts_of_that_label_on_both_sides(m
 
     def stand_in(tested: Features, reference: Features, scaling: float, seeds: int) -> MauveScore:
         calls.append((tested.tolist(), reference.tolist(), scaling, seeds))
-        return MauveScore(scaling / 10, scaling / 100)
+        return MauveScore(scaling / 10, scaling / 100, scaling / 9)
 
     monkeypatch.setattr(evaluation, "mauve_score", stand_in)
     scores = score_labels([CHEAP] * count, asked, places, references)
@@ -168,7 +169,7 @@ def test_mauve_of_a_label_compares_the_first_texts_of_that_label_on_both_sides(m
     assert calls == [(*compared, 8, 2), (*compared, 5, 2)]  # 21 real moderate and 21 generated expensive ones are too few
     expected = {"cheap": {"mauve_train": 0.8, "mauve_lm_train": 0.5}, "expensive": {}, "moderate": {}}
     assert {label: mauve_of(each) for label, each in scores.items()} == expected
-    assert scores["cheap"].clustering_std == {"mauve_train": 0.08, "mauve_lm_train": 0.05}
+    assert scores["cheap"].mauve == {"mauve_train": (0.8, 0.08, 8 / 9), "mauve_lm_train": (0.5, 0.05, 5 / 9)}
     assert {label: each.values["texts"] for label, each in scores.items()} == {"cheap": 26, "expensive": 21, "moderate": 24}
 
 
@@ -191,11 +192,12 @@ def test_a_label_has_mauve_of_one_number_of_texts_or_none(generated: int, real: 
     features, references = draw_features(2, count=50), make_references(50, labels, label_texts)
     scores = score_labels([CHEAP] * 50, asked, features, references)["cheap"]
     assert scores.values["texts"] == generated
-    assert set(mauve_of(scores)) == set(scores.clustering_std) == (MAUVE_TRAIN if compared else set())
+    assert set(mauve_of(scores)) == set(scores.mauve) == (MAUVE_TRAIN if compared else set())
     if compared:
         chosen, reference = places_of("cheap", asked)[:label_texts], places_of("cheap", labels)[:label_texts]
         expected = mauve_score(features["sentence"][chosen], references.features["sentence"]["train"][reference], 8, 2)
-        assert (scores.values["mauve_train"], scores.clustering_std["mauve_train"]) == expected
+        assert scores.mauve["mauve_train"] == expected
+        assert scores.values["mauve_train"] == expected.mean
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +212,8 @@ def labelled() -> list[dict[str, SetScores]]:
 
 
 def test_scores_of_each_label_are_summarised_over_the_sets_that_have_its_texts(labelled: list[dict[str, SetScores]]) -> None:
-    real = {"cheap": {"mauve_train": 0.9, "grammatical": 1.0}, "moderate": {"mauve_train": 0.8}, "free": {"mauve_train": 0.7}}
+    one = {"mauve_train": REAL["mauve_train"]}
+    real = {"cheap": one | {"grammatical": {"value": 1.0}}, "moderate": one, "free": one}
     first, second = labelled
     rows = summarise_labels(labelled, real)
     assert list(rows) == ["cheap", "expensive", "moderate"]
@@ -220,7 +223,7 @@ def test_scores_of_each_label_are_summarised_over_the_sets_that_have_its_texts(l
 
 
 def test_a_score_of_a_label_has_beside_it_what_a_score_of_a_set_has(labelled: list[dict[str, SetScores]]) -> None:
-    row = summarise_labels(labelled, {"cheap": {"mauve_train": 0.9}})["cheap"]
+    row = summarise_labels(labelled, {"cheap": REAL})["cheap"]
     assert row["texts"]["value"] == 35
     assert row["mauve_train"]["real"] == 0.9
     assert {metric for metric, entry in row.items() if "clustering_std" in entry} == MAUVE_TRAIN
@@ -238,4 +241,4 @@ def test_a_label_that_has_mauve_in_one_set_alone_has_none_over_the_sets(labelled
 
 
 def test_without_labels_nothing_is_summarised() -> None:
-    assert summarise_labels([], {"cheap": {"mauve_train": 0.9}}) == {}
+    assert summarise_labels([], {"cheap": REAL}) == {}

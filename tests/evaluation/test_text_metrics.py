@@ -71,6 +71,12 @@ def test_diversity_is_the_product_over_n(training: TrainingNgrams) -> None:
     assert text_metrics.repetitions(tokenise(["a b c d", "a b c e"])).items() <= row.items()
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["a"], ["a", "b", "c"], ["a b", "c d"], ["a b c", "d e f", ""], ["a", "a", "a b c"]])
+def test_texts_too_short_for_ngrams_are_not_the_most_diverse(texts: list[str]) -> None:
+    assert text_metrics.repetitions(texts)["diversity"] == 0
+    assert text_metrics.repetitions([*texts, "a b c d"])["diversity"] > 0
+
+
 def test_memorization_counts_occurrences_and_not_kinds(training: TrainingNgrams) -> None:
     # 4-grams: "The cat sat on" (seen) twice, "cat sat on me" (new) once
     assert memorization(tokenise(["The cat sat on", "The cat sat on me"]), training) == pytest.approx(2 / 3)
@@ -127,7 +133,7 @@ def test_texts_of_white_space_are_empty() -> None:
 @pytest.mark.parametrize("texts", [[], [""], ["", ""], ["a"], ["a b"]])
 def test_short_and_empty_sets_have_values(texts: list[str], training: TrainingNgrams) -> None:
     row = text_metrics.text_metrics(tokenise(texts), training)
-    assert (row["repetition_4"], row["diversity"], row["memorization"], row["seen_trigrams"]) == (0, 1, 0, 0)
+    assert (row["repetition_4"], row["diversity"], row["memorization"], row["seen_trigrams"]) == (0, 0, 0, 0)
     assert row["distinct"] == (len(set(texts)) / len(texts) if texts else 0)
 
 

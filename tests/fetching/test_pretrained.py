@@ -8,18 +8,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
+from safetensors.numpy import save
+from tokenizers import Tokenizer, models
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, read_json
 from annealed_lm.fetching import pretrained as pretrained_models
-from annealed_lm.fetching.pretrained import KINDS, fetch_models, model_files
+from annealed_lm.fetching.model_files import model_files
+from annealed_lm.fetching.pretrained import KINDS, fetch_models
 from support.stand_in_hub import REVISION, Hub, assert_nothing_left, names, put, serving
 from support.tiny import ROOT, write_params
 
 OTHER_REVISION = "b" * 40
-WEIGHTS = b"w" * 5000
-TOKENIZER = {"tokenizer.json": b"{}", "vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}
+WEIGHTS = save({"weight": np.arange(1000, dtype=np.float32)})
+WORDS = Tokenizer(models.WordLevel({"a": 0, "b": 1}, "a")).to_str().encode()
+TOKENIZER = {"tokenizer.json": WORDS, "vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}
 MODULES = [
     {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{path[2:] or 'Transformer'}"}
     for number, path in enumerate(["", "1_Pooling", "2_Dense", "3_Normalize"])
@@ -43,7 +48,7 @@ MODELS: dict[str, dict[str, bytes]] = {
         "model.safetensors": WEIGHTS,
         "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
         "2_Dense/config.json": b"{}",
-        "2_Dense/model.safetensors": b"d" * 100,
+        "2_Dense/model.safetensors": save({"bias": np.zeros(7, dtype=np.float32)}),
     },
 }
 """By kind, the files of a small one that are needed."""
@@ -70,6 +75,17 @@ def refuses(tmp_path: Path, kind: str, name: str, reason: str, revision: str | N
     with pytest.raises(InputError, match=f"^{kind}_name = {name} {reason}") as caught:
         fetch(tmp_path, kind, name, revision)
     assert len(str(caught.value).splitlines()) == 1
+    assert_nothing_left(tmp_path)
+
+
+def refuses_damaged(tmp_path: Path, kind: str, name: str, path: str) -> None:
+    """Do what `refuses` does, of a file that cannot be read, or is not what the kind of model is told by."""
+    with pytest.raises(
+        InputError, match=rf"^{kind}_name = {name}(: {path} is damaged \(.+\): bring it again$| has no \w+\.json )"
+    ) as caught:
+        fetch(tmp_path, kind, name)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
     assert_nothing_left(tmp_path)
 
 
@@ -124,8 +140,8 @@ def test_no_name_no_model(tmp_path: Path) -> None:
 
 def test_all_kinds_are_brought_together(tmp_path: Path, hub: None) -> None:
     local = make_model(tmp_path / "mine", MODELS["language_model"])
-    models = {"autoencoder": ("org/autoencoder", REVISION), "language_model": (local, None), "feature_model": (None, None)}
-    fetch_models(models, [tmp_path], tmp_path / "pretrained")
+    chosen = {"autoencoder": ("org/autoencoder", REVISION), "language_model": (local, None), "feature_model": (None, None)}
+    fetch_models(chosen, [tmp_path], tmp_path / "pretrained")
     expected = {f"{kind}/{path}" for kind in ("autoencoder", "language_model") for path in MODELS[kind]}
     assert names(tmp_path / "pretrained") == {"source.json"} | expected
     sources = read_json(tmp_path / "pretrained" / "source.json")
@@ -162,9 +178,9 @@ def test_a_stage_finds_models_below_the_project_when_it_runs_in_a_copy(tmp_path:
 
 def test_if_one_model_cannot_be_had_none_is_brought_and_no_weights_are_loaded(tmp_path: Path, hub: None) -> None:
     put(tmp_path / "pretrained" / "source.json", b"what was there before")
-    models = {"autoencoder": ("org/autoencoder", REVISION), "language_model": ("org/mistyped", REVISION)}
+    chosen = {"autoencoder": ("org/autoencoder", REVISION), "language_model": ("org/mistyped", REVISION)}
     with pytest.raises(InputError, match="language_model_name = org/mistyped is no folder and no model"):
-        fetch_models(models, [tmp_path], tmp_path / "pretrained")
+        fetch_models(chosen, [tmp_path], tmp_path / "pretrained")
     assert (tmp_path / "pretrained" / "source.json").read_bytes() == b"what was there before"
     assert [path.name for path in tmp_path.iterdir()] == ["pretrained"]
     assert Hub.requests
@@ -251,13 +267,66 @@ def test_a_missing_part_of_divided_weights_is_named(tmp_path: Path) -> None:
     parts = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     index = json.dumps({"weight_map": {"a": parts[0], "b": parts[1], "c": parts[1]}}).encode()
     whole = {path: data for path, data in MODELS["language_model"].items() if path != "model.safetensors"}
-    whole |= {"model.safetensors.index.json": index, parts[0]: b"first"}
+    whole |= {"model.safetensors.index.json": index, parts[0]: WEIGHTS}
     folder = make_model(tmp_path / "model", whole)
     refuses(
         tmp_path, "language_model", folder, f"lacks {parts[1]}, a part of its weights that model.safetensors.index.json names"
     )
-    put(tmp_path / "model" / parts[1], b"second")
+    put(tmp_path / "model" / parts[1], WEIGHTS)
     assert names(fetch(tmp_path, "language_model", folder) / "language_model") == {*whole, parts[1]}
+
+
+def cut(data: bytes) -> Iterator[bytes]:
+    """What copying that was interrupted may leave."""
+    yield from (data[: int(len(data) * share)] for share in (0, 0.01, 0.5, 0.99))
+    yield data[:-1]
+
+
+@ALL_KINDS
+def test_files_that_are_cut_are_refused_before_anything_is_trained(tmp_path: Path, kind: str) -> None:
+    damaged = [
+        (path, data) for path in MODELS[kind] if path.endswith(("json", "safetensors")) for data in cut(MODELS[kind][path])
+    ]
+    whole = [(path, data) for path, data in damaged if data == MODELS[kind][path]]
+    assert not whole
+    for path, data in damaged:
+        folder = make_model(tmp_path / "model", MODELS[kind] | {path: data})
+        refuses_damaged(tmp_path, kind, folder, path)
+
+
+@pytest.mark.parametrize("tokenizer", [b"{}", b"[]", b"not JSON", b'{"model": {"type": "BPE"}}', b"\xff" + WORDS])
+def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path, tokenizer: bytes) -> None:
+    folder = make_model(tmp_path / "model", MODELS["language_model"] | {"tokenizer.json": tokenizer})
+    refuses_damaged(tmp_path, "language_model", folder, "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        ("model.safetensors", b"\xff" * 5000),
+        ("vocab.txt", b"\xff\xfe"),
+        ("special_tokens_map.json", b"[" * 10**6),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": '),
+        ("model.safetensors.index.json", b"[]"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": 1, "b": "b"}}'),
+    ],
+)
+def test_files_that_are_no_such_files_are_refused(tmp_path: Path, path: str, data: bytes) -> None:
+    folder = make_model(tmp_path / "model", MODELS["language_model"] | {path: data})
+    refuses_damaged(tmp_path, "language_model", folder, path)
+
+
+@ALL_KINDS
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
+def test_weights_that_are_a_pickle_alone_are_refused(tmp_path: Path, kind: str, name: str) -> None:
+    files = {path: data for path, data in MODELS[kind].items() if not path.endswith("safetensors")}
+    folder = make_model(tmp_path / "model", files | {name: b"\x80\x04N."})
+    refuses(tmp_path, kind, folder, rf"has {name} and no safetensors beside it: .* save it with save_pretrained$")
+    if kind == "feature_model":
+        files = {path: data for path, data in MODELS[kind].items() if path != "2_Dense/model.safetensors"}
+        folder = make_model(tmp_path / "dense", files | {f"2_Dense/{name}": b"\x80\x04N."})
+        refuses(tmp_path, kind, folder, f"has 2_Dense/{name} and no safetensors beside it")
 
 
 @ALL_KINDS

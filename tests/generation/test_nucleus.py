@@ -30,13 +30,21 @@ def test_each_token_is_drawn_with_a_uniform_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24])
-@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("top_p", [5e-324, 1e-320, 1e-8, 0.01, 0.5, 0.9, 1.0])
 def test_the_ends_of_the_uniforms_are_drawn_too(uniform: float, top_p: float) -> None:
     scores = torch.randn(50, 30, generator=torch.Generator().manual_seed(0))
     chosen = NucleusChoice(top_p, torch.full((50, 1), uniform))(torch.zeros(50, 1, dtype=torch.long), scores)
     assert ((chosen == 0).sum(-1) == 1).all()
     if uniform == 0:
         assert torch.equal(chosen.argmax(-1), scores.argmax(-1))
+
+
+@pytest.mark.parametrize("top_p", [5e-324, 0.3, 1.0])
+@pytest.mark.parametrize("scores", [[0.0, 0.0], [float("-inf"), 3.0], [-1e4, 1e4]])
+def test_a_threshold_that_rounds_to_the_whole_mass_draws_a_token_of_the_nucleus(top_p: float, scores: list[float]) -> None:
+    chosen = NucleusChoice(top_p, torch.ones(1, 1))(torch.zeros(1, 1, dtype=torch.long), torch.tensor([scores]))
+    assert (chosen == 0).sum() == 1
+    assert scores[int(chosen.argmax())] == max(scores)
 
 
 def test_uniforms_belong_to_the_text() -> None:

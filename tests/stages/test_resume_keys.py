@@ -75,6 +75,7 @@ UNRELATED = (
     "annealed_lm/trainers/autoencoder.py",
     "annealed_lm/config/sections.py",
     "annealed_lm/config/config.py",
+    "annealed_lm/config/effects.py",
     "sample_texts.py",
 )
 
@@ -85,6 +86,7 @@ UNRELATED = (
         pytest.param(touch(*UNRELATED), id="other code and the schema"),
         pytest.param(lambda _: {"checkpoint_every": "5min"}, id="checkpoint interval"),
         pytest.param(lambda _: {"gradient_accumulation_steps": 2}, id="parts of a batch"),
+        pytest.param(lambda _: {"laplace_mean": 3, "tan_d": 5, "p2_k": 2}, id="parameters that are not read"),
     ],
 )
 def test_what_decides_nothing_may_change_before_a_training_goes_on(
@@ -94,6 +96,13 @@ def test_what_decides_nothing_may_change_before_a_training_goes_on(
     stage.run(**change(stage))
     assert stage.left() == 0  # the checkpoint was taken up
     assert "starts at step 0" not in capsys.readouterr().out
+
+
+def test_after_a_change_of_what_is_not_read_it_ends_with_the_bytes_of_an_undisturbed_one(stage: Stage) -> None:
+    changes = {"laplace_mean": 3, "logit_normal_std": 2, "min_snr_gamma": 1, "base_schedule": "cosine"}
+    undisturbed = outputs(stage.run())
+    stage.stop_after_two_steps()
+    assert outputs(stage.run(**changes)) == undisturbed
 
 
 def test_after_an_unrelated_edit_it_ends_with_the_bytes_of_an_undisturbed_one(stage: Stage) -> None:
@@ -115,9 +124,10 @@ def other_latents(stage: Stage) -> dict[str, Any]:
         (touch("annealed_lm/diffusion/denoiser.py"), "code annealed_lm/diffusion/denoiser.py"),
         (lambda _: {"learning_rate": 0.03}, "learning_rate (0.02, here 0.03)"),
         (lambda _: {"log_every": 1}, "log_every (2, here 1)"),
+        (lambda _: {"power": 3}, "power (2.0, here 3.0)"),
         (other_latents, "input latents"),
     ],
-    ids=["denoiser", "learning rate", "rows", "latents"],
+    ids=["denoiser", "learning rate", "rows", "power", "latents"],
 )
 def test_what_decides_the_result_starts_anew_and_says_so(
     change: Edit, finding: str, stage: Stage, capsys: pytest.CaptureFixture[str]

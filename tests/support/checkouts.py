@@ -15,7 +15,7 @@ from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
 from support.tiny import MAX_TOKENS, TEXTS, denoiser_settings, label_of, write_params
 
-PROCESS = ProcessSettings("cosine", 50, 9, "pred_x0", "l2", normalize_latent=True)
+PROCESS = ProcessSettings("cosine", 50, 9, "pred_x0", "l2", normalize_latent=True, first_timestep=0)
 LABELS = tuple(sorted({label_of(text) for text in TEXTS}))
 
 

@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.checkpoints import CheckpointStore, digest, resume_folder
 from annealed_lm.training.descriptions import DESCRIPTION, Ingredients, TrainingDescription
 
 ROOT = Path(__file__).parents[2]
+DAMAGED = r"^\S+key/checkpoint.pt cannot be read: it is damaged, .* remove \S+key to start this training anew, .*$"
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -80,8 +82,35 @@ def test_a_truncated_checkpoint_is_one_sentence_that_says_what_to_remove(share: 
     store.save(7, parts(1.5), {})
     data = store.path.read_bytes()
     store.path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match=r"key/checkpoint.pt cannot be read \(\w+\); remove .*key to start this training anew"):
+    with pytest.raises(InputError, match=DAMAGED):
         loaded(store)
+
+
+def test_one_flipped_bit_anywhere_is_one_sentence_that_says_what_to_remove_and_changes_nothing(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {"training": [{"step": 7}]})
+    data = store.path.read_bytes()
+    bits = {*np.random.default_rng(0).integers(8 * len(data), size=200).tolist(), 0, 8 * len(data) - 1}
+    for bit in bits:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        store.path.write_bytes(flipped)
+        state, records = parts(0.0), {"training": [{"step": 99}]}
+        with pytest.raises(InputError, match=DAMAGED):
+            store.load(state, records)
+        assert state["model"].weight.unique().tolist() == [0.0]
+        assert records == {"training": [{"step": 99}]}
+    store.path.write_bytes(data)
+    assert store.load(parts(0.0), {"training": []}) == 7
+
+
+def test_bytes_that_were_added_are_damage_too(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    for data in (store.path.read_bytes() + b"0", store.path.read_bytes() * 2):
+        store.path.write_bytes(data)
+        with pytest.raises(InputError, match=DAMAGED):
+            loaded(store)
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
@@ -91,7 +120,9 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 
     store = CheckpointStore(tmp_path / "key")
     store.folder.mkdir()
-    torch.save({"step": 1, "state": Payload(), "records": {}}, store.path)
+    with store.path.open("w+b") as file:
+        torch.save({"step": 1, "state": Payload(), "records": {}}, file)
+        file.write(digest(file, file.tell()))
     with pytest.raises(InputError, match="cannot be read"):
         loaded(store)
     assert not (tmp_path / "touched").exists()
@@ -100,7 +131,9 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 def rewritten(store: CheckpointStore, **changes: Any) -> None:
     """The checkpoint with other values of its entries; None takes an entry out."""
     saved = torch.load(store.path) | changes
-    torch.save({name: value for name, value in saved.items() if value is not None}, store.path)
+    with store.path.open("w+b") as file:
+        torch.save({name: value for name, value in saved.items() if value is not None}, file)
+        file.write(digest(file, file.tell()))
 
 
 def test_a_checkpoint_of_another_torch_is_one_sentence_that_names_both(tmp_path: Path) -> None:
@@ -113,12 +146,12 @@ def test_a_checkpoint_of_another_torch_is_one_sentence_that_names_both(tmp_path:
     assert store.steps_done() == 7
 
 
-@pytest.mark.parametrize("number", [0, 2, None])
+@pytest.mark.parametrize("number", [0, 1, 3, None])
 def test_a_checkpoint_of_another_format_is_one_sentence_that_names_both(number: int | None, tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "key")
     store.save(7, parts(1.5), {})
     rewritten(store, format=number)
-    with pytest.raises(InputError, match=rf"key/checkpoint.pt has format {number}, and this code reads format 1: .*remove .*key"):
+    with pytest.raises(InputError, match=rf"key/checkpoint.pt has format {number}, and this code reads format 2: .*remove .*key"):
         loaded(store)
     assert store.steps_done() is None
 

@@ -19,7 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from annealed_lab.experiments.places import add_places
+from annealed_lab.experiments.places import add_places, require_places
 from annealed_lm.autoencoder.latents import Floats, draw_training_rows
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
@@ -52,7 +52,7 @@ SHOWN = (
     "memorization",
     "latent_agreement",
 )
-INPUTS = ("diffusion", "autoencoder", "latents", "texts", "references", "language_model", "judges")
+INPUTS = ("diffusion", "autoencoder", "latents", "texts", "references", "language-model", "judges")
 SWEPT = {"sampling_timesteps", "solver", "ddim_sampling_eta", "decode_at", "strategies"}
 LEVELS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
 """At which decoding may take over, as far as denoiser and decoder have learned them."""
@@ -69,7 +69,7 @@ class Sweep:
         device = default_device()
         self.section, self.held_out = config.sample_texts, args.texts
         self.references = References.load(args.references)
-        self.real = values_of(read_json(args.references / REFERENCE_ROWS)["train_train"])
+        self.real = read_json(args.references / REFERENCE_ROWS)["train_train"]
         self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, device)
         self.sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), device)
         self.outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
@@ -120,7 +120,7 @@ def swept_settings(config: Config, args: argparse.Namespace, levels: Sequence[fl
 
 def run_sweep(config: Config, args: argparse.Namespace, settings: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
     """Score every setting that the cache does not hold; return one row a setting and decoding strategy."""
-    inputs = {name: getattr(args, name) for name in INPUTS}
+    inputs = {name: getattr(args, name.replace("-", "_")) for name in INPUTS}
     scored = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
     sweep = cache(lambda: Sweep(config, args))  # loaded where something is to be scored
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
@@ -161,6 +161,7 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
 
 def main(program: str, arguments: Sequence[str]) -> None:
     args = parse_arguments(program, arguments)
+    require_places(args, *INPUTS)
     config = load_config(args.params)
     settings = swept_settings(config, args, allowed_levels(args))
     require_allowed(settings, DiffusionModel.load(args.diffusion))

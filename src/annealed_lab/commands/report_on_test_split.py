@@ -54,6 +54,13 @@ def require_first_time(commit: str, experiment: str, metrics: Path) -> None:
             raise InputError(f"{experiment} was evaluated on the test split already, which is done once: {path} has the numbers")
 
 
+def report_path(metrics: Path, experiment: str, commit: str) -> Path:
+    """Return the file for a report: named after the experiment, and after its commit too where another of that name has one."""
+    name = experiment.replace("/", "_")
+    path = metrics / f"{name}.json"
+    return metrics / f"{name}-{commit[:12]}.json" if path.exists() else path
+
+
 def main(program: str, arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", required=True, help="an experiment's name, a branch or a commit")
@@ -71,7 +78,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
         bring_output(PLACES[name], commit, folder)
     values = bring_code(commit, folder, {"sample_texts": {"eval_seeds": TEST_SEEDS}})
     record = evaluate(folder)
-    out = args.metrics / f"{args.experiment.replace('/', '_')}.json"
+    out = report_path(args.metrics, args.experiment, commit)
     write_json(out, {"experiment": args.experiment, "commit": commit, **{key: values[key] for key in VARIED}, **record})
     shutil.rmtree(folder)
     print(scores_table(set_rows(record["samples"], record["references"]), SHOWN_METRICS))

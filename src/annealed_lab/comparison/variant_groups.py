@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annealed_lab.experiments.parameters_without_effect import USED_ONLY_WITH, parameters_of_T_schedule
 from annealed_lab.experiments.records import Record, relevant_parameters
+from annealed_lm.config.effects import USED_ONLY_WITH, parameters_of_T_schedule
 from annealed_lm.config.yaml_files import flat
 
 SEED = "random_seed"

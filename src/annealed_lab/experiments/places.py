@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from annealed_lm.common.errors import InputError
+
 PLACES = {
     "params": "params.yaml",
     "texts": "data/prepared",
@@ -21,3 +23,15 @@ def add_places(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add an option for each of the named places."""
     for name in names:
         parser.add_argument(f"--{name}", type=Path, default=Path(PLACES[name]), metavar="PATH", help="(%(default)s)")
+
+
+def require_places(args: argparse.Namespace, *names: str) -> None:
+    """Check that something is at each of the named places, as the options say them.
+
+    Raises:
+        InputError: which is missing.
+    """
+    for name in names:
+        path: Path = getattr(args, name.replace("-", "_"))
+        if not path.exists():
+            raise InputError(f"--{name} {path} is not there: name another, or bring it with dvc exp run or dvc pull")

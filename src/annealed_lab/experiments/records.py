@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from annealed_lab.experiments.finished import git, read_text_at
-from annealed_lab.experiments.parameters_without_effect import parameters_without_effect
+from annealed_lab.experiments.parameters_without_effect import irrelevant_parameters
 from annealed_lab.experiments.sources import Source
 from annealed_lm.common.errors import InputError
 from annealed_lm.config.yaml_files import flat, value_at
@@ -78,7 +78,7 @@ class Record:
 
 def relevant_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that change something in this run, by dotted key; a section that changes nothing goes as a whole."""
-    unused = parameters_without_effect(values)
+    unused = irrelevant_parameters(values)
     return {key: value for key, value in flat(values).items() if key not in unused and key.split(".")[0] not in unused}
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -94,6 +94,17 @@ def one_sentence_errors() -> Iterator[None]:
             f"error: {problem} {written_path(error) or 'a file'}; {remedy} and run again: "
             "the last checkpoint and finished stages are kept"
         ) from error
+
+
+def tell(text: str) -> None:
+    """Print `text`, whatever becomes of it: that nobody reads it any more, or a disk takes no more of it, costs no work."""
+    try:
+        print(text, flush=True)
+    except OSError:  # such as a broken pipe
+        with suppress(OSError, ValueError):  # nor may what is still waiting to be written end the program when it ends
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def show_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

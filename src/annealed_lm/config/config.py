@@ -12,9 +12,12 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.config.pairs import contradictions
 from annealed_lm.config.sections import Parameters, Section, TrainDiffusion
 from annealed_lm.config.types import contradiction, sentence
-from annealed_lm.config.yaml_files import read_yaml
+from annealed_lm.config.wording import shown
+from annealed_lm.config.yaml_files import flat, read_yaml
 
 Settings = TypeVar("Settings")
+SHOWN = 3
+"""Differences that are named; of more, the number is."""
 
 
 def settings_from(section: Section, settings: type[Settings], **others: Any) -> Settings:
@@ -62,10 +65,39 @@ def read_params(path: Path) -> Any:
     return read_yaml(path, "; stages run from the project's root")
 
 
+READ: dict[Path, Config] = {}
+"""What this process read last from each file."""
+
+
 def load_config(path: Path) -> Config:
     """Read params.yaml as DVC does (YAML 1.2: 1e-5 is a number, no is a string).
 
     Raises:
         InputError: the file is absent, not YAML, or does not fit the schema.
     """
-    return parse_config(read_params(path), path.name)
+    READ[path] = parse_config(read_params(path), path.name)
+    return READ[path]
+
+
+def require_unchanged(path: Path) -> None:
+    """Check that params.yaml says what `load_config` read there, before a stage ends well.
+
+    DVC notes down what stands there when a stage has ended. An edit meanwhile, or another `dvc exp run -S` in the same checkout,
+    would be taken for what the outputs were made with.
+
+    Raises:
+        InputError: what has changed.
+    """
+    before = flat(READ[path].model_dump())
+    try:
+        now = flat(parse_config(read_params(path), path.name).model_dump())
+        changed = [f"{key} from {shown(before[key])} to {shown(now[key])}" for key in before if before[key] != now[key]]
+    except InputError as error:
+        changed = [str(error)]
+    if changed:
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise InputError(
+            f"{path.name} has changed since this stage began ({', '.join(changed[:SHOWN])}{more}), by an edit or another dvc exp "
+            "run in this checkout, and DVC would take the new values for those of the outputs: put the old ones back, or keep "
+            "the new, and run again; checkpoints and finished stages are kept"
+        )

@@ -121,7 +121,9 @@ class Mauve(TextMetric):
             + f"""    references: list of str, as many as predictions, and at least {SMALLEST_SET}.
 Returns:
     mauve, mauve_std: mean and standard deviation over the clusterings.
-    mauve_shuffled_union, mauve_shuffled_union_std: the same of predictions and references shuffled together and cut in two.
+    mauve_star: the mean of MAUVE*, of smoothed histograms, for few texts.
+    mauve_shuffled_union, mauve_shuffled_union_std, mauve_star_shuffled_union: the same of predictions and references shuffled
+        together and cut in two.
     mauve_settings: n (texts a side), buckets, scaling, seeds, union_seed, and the feature
         model's name, sha256 and dimension.
 """,
@@ -152,8 +154,10 @@ Returns:
         return {
             "mauve": score.mean,
             "mauve_std": score.std,
+            "mauve_star": score.star,
             "mauve_shuffled_union": control.mean,
             "mauve_shuffled_union_std": control.std,
+            "mauve_star_shuffled_union": control.star,
             "mauve_settings": {
                 "n": n,
                 "buckets": mauve_buckets(n),
@@ -187,7 +191,7 @@ class Repetition(TextMetric):
             inputs_description=PREDICTIONS
             + """Returns:
     repetition_2, repetition_3, repetition_4: 1 - unique / total n-grams.
-    diversity: product of 1 - repetition over n = 2, 3, 4.
+    diversity: product of unique / total n-grams over n = 2, 3, 4; 0 where there are none of an n.
 """,
             features=text_columns("predictions"),
         )

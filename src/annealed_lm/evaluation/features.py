@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.feature_sets import Features, features_of_sets, features_of_texts
@@ -36,12 +37,41 @@ def model_folder() -> Path:
     return folder
 
 
+def split_special_tokens(tokenizer: Any) -> list[str]:
+    """Let a tokenizer take a special token that a text spells out for the characters that it is written with.
+
+    Args:
+        tokenizer: one of transformers or of tokenizers; any other has no special tokens.
+
+    Returns:
+        the special tokens that it still takes for its own, since it knows them as words as well; the longest first, so that none
+        is looked for within another.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        tokenizer.split_special_tokens = True
+        special = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
+        ids = {token: tokenizer(token, add_special_tokens=False)["input_ids"] for token in special}
+    elif isinstance(tokenizer, Tokenizer):
+        tokenizer.encode_special_tokens = True
+        special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        ids = {token: tokenizer.encode(token, add_special_tokens=False).ids for token in special}
+    else:
+        return []
+    return sorted((token for token, number in special.items() if number in ids[token]), key=len, reverse=True)
+
+
 class FeatureModel:
-    """Texts -> vectors; texts of like meaning lie near each other. What a text holds beyond the model's own limit is cut."""
+    """Texts -> vectors; texts of like meaning lie near each other. What a text holds beyond the model's own limit is cut.
+
+    A special token that a text spells out, such as [SEP] or </s>, is read as the characters that it is written with.
+    """
 
     def __init__(self, encoder: "SentenceTransformer", description: ModelDescription) -> None:
         self.encoder = encoder
         self.description = description
+        self.special_words = split_special_tokens(getattr(encoder[0], "tokenizer", None))
 
     @classmethod
     def load(cls, device: torch.device, folder: Path | None) -> "FeatureModel":
@@ -64,6 +94,8 @@ class FeatureModel:
         return cls(encoder, ModelDescription(name, weights_sha256(folder), dimension))
 
     def encode(self, texts: list[str]) -> Features:
+        for word in self.special_words:
+            texts = [text.replace(word, " ".join(word)) for text in texts]
         return np.asarray(self.encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
 
     def features(self, texts: Sequence[str]) -> Features:

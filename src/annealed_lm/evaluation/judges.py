@@ -40,7 +40,12 @@ def load_judges(kinds: Sequence[str], trained: Path, fetched: Path, device: torc
         trained: folder of the stage train_language_model.
         fetched: folder of the stage fetch_judges, whose source.json says which it brought; those take the place of the model
             trained here and of the installed sentence model.
+
+    Raises:
+        InputError: one of the two folders holds no such thing.
     """
+    if not (fetched / SOURCE).exists():
+        raise InputError(f"{fetched} holds no judges ({SOURCE} is missing); the stage fetch_judges writes it")
     brought = read_json(fetched / SOURCE)
     language_model = LanguageModel.load(
         trained / JUDGE if brought["language_model"] is None else fetched / "language_model", device

@@ -1,8 +1,8 @@
 """The metrics of sets of texts, with what each number needs beside it to be read.
 
 A score is an entry of: value (the mean over the sets, one a sampling seed), std (over the sets, where there are several), low and
-high (confidence interval over texts: bootstrap, or Wilson's of a share), clustering_std (of MAUVE, over its clusterings) and real
-(of MAUVE: what real training texts score at the same n, its ceiling).
+high (confidence interval over texts), and of MAUVE clustering_std (over its clusterings), mauve_star (MAUVE*, of smoothed
+histograms), real and real_mauve_star (what real training texts score at the same n, its ceiling).
 """
 
 import statistics
@@ -17,15 +17,19 @@ from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.files import LATENT_AGREEMENT
 from annealed_lm.corpora.restaurants import label_of
 from annealed_lm.evaluation.bootstrap import (
+    Interval,
     Replicates,
+    centred_interval,
     diversity_replicates,
-    interval,
+    mean_replicates,
+    positive_interval,
     ratio_replicates,
     resample_weights,
+    share_interval,
     wilson_interval,
 )
 from annealed_lm.evaluation.judges import Judges
-from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, mauve_score
+from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
 from annealed_lm.evaluation.ngrams import TokenisedTexts, tokenise
 from annealed_lm.evaluation.references import References
 from annealed_lm.evaluation.text_metrics import text_metrics
@@ -42,6 +46,13 @@ MAUVE_NAMES = {"sentence": "mauve", "language_model": "mauve_lm"}
 """Kind of features -> first part of the metric's name; the set that texts are compared with is the last."""
 SHARES = ("grammatical", "has_label")
 """Metrics that are a share of the texts."""
+INTERVALS: dict[str, Callable[[Replicates], Interval]] = {
+    "perplexity": positive_interval,
+    "perplexity_corpus": positive_interval,
+    "diversity": centred_interval,
+    "memorization": share_interval,
+}
+"""By metric: its interval, of the draws of its texts."""
 SCORING_BATCH_SIZE = 32
 
 
@@ -51,13 +62,13 @@ class SetScores:
 
     Attributes:
         values: by metric.
-        clustering_std: of each MAUVE.
-        replicates: of the metrics that have bootstrap intervals, [bootstrap_samples] each.
+        mauve: of those metrics that are one.
+        replicates: of the metrics in `INTERVALS`.
         likelihoods: of each text.
     """
 
     values: Row
-    clustering_std: Row
+    mauve: Mapping[str, MauveScore]
     replicates: Mapping[str, Replicates]
     likelihoods: TextLikelihoods
 
@@ -78,20 +89,18 @@ def recognised(texts: Sequence[str], labels: Sequence[str | None] | None, refere
     return flags
 
 
-def mauve_row(features: FeaturesByKind, references: References, compared_with: Sequence[str]) -> tuple[Row, Row]:
-    """Return MAUVE(p = the texts of `features`, q = each reference set) by name, and its deviation over the clusterings."""
-    values, deviations = {}, {}
-    for kind, tested in features.items():
-        for name in compared_with:
-            score = mauve_score(
-                tested,
-                references.features[kind][name],
-                references.settings.mauve[kind]["scaling"],
-                references.settings.mauve_seeds,
-            )
-            values[f"{MAUVE_NAMES[kind]}_{name}"] = score.mean
-            deviations[f"{MAUVE_NAMES[kind]}_{name}"] = score.std
-    return values, deviations
+def mauve_row(features: FeaturesByKind, references: References, compared_with: Sequence[str]) -> dict[str, MauveScore]:
+    """Return MAUVE(p = the texts of `features`, q = each reference set) by name."""
+    return {
+        f"{MAUVE_NAMES[kind]}_{name}": mauve_score(
+            tested,
+            references.features[kind][name],
+            references.settings.mauve[kind]["scaling"],
+            references.settings.mauve_seeds,
+        )
+        for kind, tested in features.items()
+        for name in compared_with
+    }
 
 
 def likelihood_values(likelihoods: TextLikelihoods) -> Row:
@@ -106,7 +115,7 @@ def replicates(
     references: References,
     seed: int,
 ) -> dict[str, Replicates]:
-    """Return bootstrap replicates of the metrics that have intervals, by name."""
+    """Return replicates of the metrics in `INTERVALS`, by name, all of the same draws."""
     count = len(texts.texts)
     weights = resample_weights(count, references.settings.bootstrap_samples, seed)
     judged = likelihoods.tokens > 0
@@ -115,7 +124,7 @@ def replicates(
     seen = text_of_fourgram[np.isin(fourgrams, references.training.fourgrams)]
     return {
         "perplexity": ratio_replicates(weights, perplexities, judged),
-        "perplexity_corpus": np.exp(ratio_replicates(weights, likelihoods.nll, likelihoods.tokens)),
+        "perplexity_corpus": ratio_replicates(weights, likelihoods.nll, likelihoods.tokens).exp(),
         "diversity": diversity_replicates(weights, texts),
         "memorization": ratio_replicates(
             weights, np.bincount(seen, minlength=count), np.bincount(text_of_fourgram, minlength=count)
@@ -179,17 +188,17 @@ def score_words(
     texts: Sequence[str],
     labels: Sequence[str | None] | None,
     likelihoods: TextLikelihoods,
-    mauve: tuple[Row, Row],
+    mauve: Mapping[str, MauveScore],
     references: References,
     seed: int,
 ) -> SetScores:
-    """Score what the words of `texts` tell, and join the MAUVEs (values and deviations) and likelihoods already at hand."""
+    """Score what the words of `texts` tell, and join the MAUVEs and likelihoods already at hand."""
     flags = recognised(texts, labels, references)
     tokenised = tokenise(texts)
     values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
-    values |= mauve[0] | text_metrics(tokenised, references.training)
+    values |= {name: score.mean for name, score in mauve.items()} | text_metrics(tokenised, references.training)
     drawn = replicates(likelihoods, tokenised, references, seed)
-    return SetScores(values, mauve[1], {name: drawn[name] for name in drawn if name in values}, likelihoods)
+    return SetScores(values, mauve, {name: drawn[name] for name in drawn if name in values}, likelihoods)
 
 
 def require_comparable(texts: Sequence[str], references: References, language_model: LanguageModel) -> None:
@@ -206,12 +215,12 @@ def require_comparable(texts: Sequence[str], references: References, language_mo
         )
 
 
-def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow:
+def summarise(sets: Sequence[SetScores], real: Mapping[str, Mapping[str, float]]) -> ScoredRow:
     """Return one entry for each metric that every set has.
 
     Args:
         sets: of one model and decoding strategy, one a sampling seed.
-        real: values of real training texts, of which those of MAUVE stand beside.
+        real: the row of real training texts, whose MAUVEs stand beside.
     """
     row: ScoredRow = {}
     for metric in sets[0].values:
@@ -224,13 +233,25 @@ def summarise(sets: Sequence[SetScores], real: Mapping[str, float]) -> ScoredRow
         if metric in SHARES:
             entry |= wilson_interval(entry["value"], sum(each.texts for each in sets))._asdict()
         if all(metric in each.replicates for each in sets):
-            mean_replicates = np.mean([each.replicates[metric] for each in sets], axis=0)
-            entry |= interval(entry["value"], mean_replicates)._asdict()
-        if metric in sets[0].clustering_std:
-            entry["clustering_std"] = statistics.fmean(each.clustering_std[metric] for each in sets)
-            entry |= {"real": real[metric]} if metric in real else {}
+            entry |= INTERVALS[metric](mean_replicates([each.replicates[metric] for each in sets]))._asdict()
+        if metric in sets[0].mauve:
+            entry |= mauve_entry([each.mauve[metric] for each in sets], real.get(metric))
         row[metric] = entry
     return row
+
+
+def mauve_entry(scores: Sequence[MauveScore], real: Mapping[str, float] | None) -> Entry:
+    """Return what stands beside the value of a MAUVE.
+
+    Args:
+        scores: one a set.
+        real: the entry of real training texts; None: there is none.
+    """
+    entry = {
+        "clustering_std": statistics.fmean(each.std for each in scores),
+        "mauve_star": statistics.fmean(each.star for each in scores),
+    }
+    return entry if real is None else entry | {"real": real["value"], "real_mauve_star": real["mauve_star"]}
 
 
 def score_by_label(
@@ -253,21 +274,21 @@ def score_by_label(
     return scores
 
 
-def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> tuple[Row, Row]:
+def label_mauve(label: str, chosen: Sequence[int], features: FeaturesByKind, references: References) -> dict[str, MauveScore]:
     size = references.settings.label_texts
     real = [i for i, each in enumerate(references.train_labels) if each == label]
     if size < SMALLEST_SET or len(chosen) < size or len(real) < size:
-        return {}, {}
+        return {}
     tested = {kind: each[chosen[:size]] for kind, each in features.items()}
     same_label = {kind: {"train": sets["train"][real[:size]]} for kind, sets in references.features.items()}
     return mauve_row(tested, replace(references, features=same_label), ["train"])
 
 
-def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str, Mapping[str, float]]) -> dict[str, ScoredRow]:
+def summarise_labels(sets: Sequence[Mapping[str, SetScores]], real: Mapping[str, ScoredRow]) -> dict[str, ScoredRow]:
     """Do what `summarise` does for each label, over the sets that have texts of it.
 
     Args:
-        real: by label, values of real training texts.
+        real: by label, the row of real training texts.
     """
     labels = sorted({label for each in sets for label in each})
     return {label: summarise([each[label] for each in sets if label in each], real.get(label, {})) for label in labels}

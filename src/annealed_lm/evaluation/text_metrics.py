@@ -14,6 +14,8 @@ from annealed_lm.evaluation.ngrams import Counts, Flags, TokenisedTexts, Trainin
 
 Texts = TokenisedTexts | Sequence[str]
 Training = TrainingNgrams | TokenisedTexts | Sequence[str]
+NGRAM_SIZES = (2, 3, 4)
+"""Of the n-grams whose repetition counts."""
 
 
 def share(flags: Flags) -> float:
@@ -21,19 +23,27 @@ def share(flags: Flags) -> float:
     return float(flags.mean()) if len(flags) else 0.0
 
 
+def unique_share(texts: Texts, n: int) -> float:
+    """Return unique / total n-grams over the whole set; 0 where it has none."""
+    ngrams, _ = tokenise(texts).ngrams(n)
+    return len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0
+
+
 def repetition(texts: Texts, n: int) -> float:
-    """Return 1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1)."""
+    """Return 1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1); 0 without n-grams."""
     texts = tokenise(texts)
-    ngrams, _ = texts.ngrams(n)
-    return 1 - len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0
+    return 1 - unique_share(texts, n) if len(texts.ngrams(n)[0]) else 0.0
 
 
 def repetitions(texts: Texts) -> dict[str, float]:
-    """Return `repetition_n` for n = 2, 3, 4, and `diversity`, the product of 1 - repetition over them."""
+    """Return `repetition_n` for n = 2, 3, 4, and `diversity`, the product of the shares of unique n-grams.
+
+    That is the product of 1 - repetition where texts have n-grams of every n. Texts too short for that are not the most diverse
+    of all but have a diversity of 0, a share of nothing.
+    """
     texts = tokenise(texts)
-    values = {n: repetition(texts, n) for n in (2, 3, 4)}
-    diversity = math.prod(1 - value for value in values.values())
-    return {**{f"repetition_{n}": value for n, value in values.items()}, "diversity": diversity}
+    values = {f"repetition_{n}": repetition(texts, n) for n in NGRAM_SIZES}
+    return {**values, "diversity": math.prod(unique_share(texts, n) for n in NGRAM_SIZES)}
 
 
 def memorization(texts: Texts, training: Training) -> float:

@@ -1,13 +1,12 @@
 """Pretrained models, brought from the hub or from local folders, and checked: whole, and of the kind that is needed."""
 
 import hashlib
-import re
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -24,30 +23,12 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from annealed_lm.common.errors import DISK_ERRORS, InputError
 from annealed_lm.common.files import atomic_path, digests, file_sha256, read_json, write_json
 from annealed_lm.common.model_description import SOURCE
+from annealed_lm.fetching.model_files import ModelChoice, model_files, require_no_pickle, require_parts, require_readable
 
 CONFIG, MODULES = "config.json", "modules.json"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
-SENTENCEPIECE = ".model"
-WEIGHTS = (
-    re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?"),
-    re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?"),
-)
-"""Names of weights, the format that is preferred first; an index names the parts of divided ones."""
-INDEX = ".index.json"
 
 TIMEOUT = 20
 """Seconds that a server may stay silent."""
-
-
-class ModelChoice(NamedTuple):
-    """A model as params.yaml names it. Its kind is a key of `KINDS`."""
-
-    kind: str
-    name: str
-    revision: str | None
-
-    def __str__(self) -> str:
-        return f"{self.kind}_name = {self.name}"
 
 
 class Origin(Protocol):
@@ -225,47 +206,6 @@ They all raise:
 """
 
 
-def weight_files(names: Iterable[str]) -> list[str]:
-    """Return the weights among the files of one folder, as safetensors if there are any."""
-    found = [[name for name in names if pattern.fullmatch(name)] for pattern in WEIGHTS]
-    return next(filter(None, found), [])
-
-
-def model_files(paths: Iterable[str], folders: Collection[str] = ("",)) -> list[str]:
-    """Return those files of a model in `folders` that are needed: settings, tokenizer, and weights in one format."""
-    needed = []
-    for folder in dict.fromkeys(map(PurePosixPath, folders)):
-        names = sorted(path.name for path in map(PurePosixPath, paths) if path.parent == folder)
-        settings = [name for name in names if name.endswith((".json", ".txt", SENTENCEPIECE)) and not name.endswith(INDEX)]
-        needed += [str(folder / name) for name in [*settings, *weight_files(names)]]
-    return needed
-
-
-def require_parts(choice: ModelChoice, files: Sequence[str]) -> None:
-    """Check that weights and a tokenizer are among the files of a model.
-
-    Raises:
-        InputError: they are not.
-    """
-    names = [PurePosixPath(file).name for file in files]
-    if not any(weight_files([name]) for name in names):
-        raise InputError(f"{choice} has no weights (model.safetensors or pytorch_model.bin)")
-    if not any(name in TOKENIZER_FILES or name.endswith(SENTENCEPIECE) for name in names):
-        raise InputError(f"{choice} has no tokenizer (tokenizer.json, or a vocabulary)")
-
-
-def require_weight_parts(choice: ModelChoice, folder: Path) -> None:
-    """Check that all parts of weights that an index divides are there.
-
-    Raises:
-        InputError: one is not.
-    """
-    for index in folder.rglob(f"*{INDEX}"):
-        for part in sorted(set(read_json(index)["weight_map"].values())):
-            if not (index.parent / part).is_file():
-                raise InputError(f"{choice} lacks {part}, a part of its weights that {index.name} names")
-
-
 def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Sequence[Path], target: Path) -> None:
     """Write every model to `target`/<kind>, and what they are to `target`/source.json; a kind without a name has no model.
 
@@ -276,7 +216,8 @@ def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Seq
             without a revision; or a name on the hub with one.
 
     Raises:
-        InputError: a model is not there, cannot be downloaded, is another than the hub states, of another kind, or not whole.
+        InputError: a model is not there, cannot be downloaded, is another than the hub states, of another kind, damaged, or not
+            whole.
     """
     chosen = {kind: None if name is None else ModelChoice(kind, name, revision) for kind, (name, revision) in models.items()}
     sources: dict[str, Any] = dict.fromkeys(models)
@@ -290,9 +231,10 @@ def fetch_models(models: Mapping[str, tuple[str | None, str | None]], roots: Seq
                 origin.bring([path for path in (CONFIG, MODULES) if path in origin.paths], folder)
                 files = model_files(origin.paths, KINDS[kind](choice, folder))
                 require_parts(choice, files)
+                require_no_pickle(choice, files)
                 found.append((choice, origin, files, folder))
         for choice, origin, files, folder in found:  # not before every model has proved to be the right one: weights are large
             origin.bring(files, folder)
-            require_weight_parts(choice, folder)
+            require_readable(choice, folder)
             sources[choice.kind] = {"name": choice.name, "revision": choice.revision, "files": digests(folder)}
         write_json(partial / SOURCE, sources)

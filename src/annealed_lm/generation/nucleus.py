@@ -26,10 +26,12 @@ class NucleusChoice(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         probabilities, tokens = scores.float().softmax(-1).sort(dim=-1, descending=True)
         before = probabilities.cumsum(-1) - probabilities
-        kept = torch.where(before < self.top_p, probabilities, 0.0)  # the smallest set whose mass reaches top_p
-        cumulated = kept.cumsum(-1)
+        in_nucleus = before < self.top_p  # the smallest set whose mass reaches top_p
+        in_nucleus[:, 0] = True  # of which a top_p that rounds to 0 would leave none
+        cumulated = torch.where(in_nucleus, probabilities, 0.0).cumsum(-1)
         threshold = self.uniforms[:, self.written, None] * cumulated[:, -1:]
         rank = (cumulated <= threshold).sum(-1, keepdim=True)
+        rank = rank.minimum(in_nucleus.sum(-1, keepdim=True) - 1)  # the threshold may round to the whole mass
         self.written += 1
         return torch.full_like(scores, float("-inf")).scatter(1, tokens.gather(1, rank), 0.0)
 

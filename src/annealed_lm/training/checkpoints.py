@@ -5,23 +5,26 @@ and it stands outside the outputs, so nothing that manages outputs can lose it.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
-from annealed_lm.common.errors import InputError
+from annealed_lm.common.errors import InputError, tell
 from annealed_lm.common.files import atomic_path
 from annealed_lm.training.descriptions import DESCRIPTION, TrainingDescription
 
 CHECKPOINT = "checkpoint.pt"
 LOCK = "lock"
-FORMAT = 1
+FORMAT = 2
 """Of the file; another number, another layout."""
+DIGEST_BYTES = hashlib.sha256().digest_size
+"""At the end of the file: the sha256 of all before it. torch, to which they are no part of the archive, does not see them."""
 LAYOUT = ("format", "torch", "step", "state", "records")
 TORCH = str(torch.__version__).partition("+")[0]
 """Release of torch, without its build: what another one computes may differ in the last bits."""
@@ -93,7 +96,7 @@ class CheckpointStore:
                 if not (self.folder / DESCRIPTION).exists():
                     self.new_description.write(self.folder)
                 if self.steps_done() == 0 and (told := self.nearest(self.new_description)) is not None:
-                    print(told, flush=True)
+                    tell(told)
             yield
 
     def description(self) -> TrainingDescription | None:
@@ -118,8 +121,9 @@ class CheckpointStore:
             OSError: the disk does not take it (`errors.DISK_ERRORS`); the last checkpoint is still there.
         """
         parts = {name: item.state_dict() for name, item in state.items()}
-        with atomic_path(self.path) as partial, partial.open("wb") as file:
+        with atomic_path(self.path) as partial, partial.open("w+b") as file:
             torch.save({"format": FORMAT, "torch": TORCH, "step": step, "state": parts, "records": dict(records)}, file)
+            file.write(digest(file, file.tell()))
             file.flush()
             os.fsync(file.fileno())  # a rename may outlive the data that it names
 
@@ -168,7 +172,18 @@ class CheckpointStore:
         return f"{'unreadable' if done is None else done} of {'?' if description is None else description.steps}"
 
     def read(self, mmap: bool = False) -> dict[str, Any]:
-        """Return what is in the file; with `mmap`, tensors stay there until they are used."""
+        """Return what is in the file.
+
+        With `mmap`, tensors stay there until they are used, and are compared with no checksum: enough to tell the steps.
+
+        Raises:
+            InputError: it is not what `save` wrote.
+        """
+        if not mmap and not self.is_whole():
+            raise InputError(
+                f"{self.path} cannot be read: it is damaged, for its checksum is another; remove {self.folder} to start this "
+                "training anew, and see to the health of the disk"
+            )
         try:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mmap)
             found = saved.get("format")
@@ -183,6 +198,12 @@ class CheckpointStore:
             )
         return saved
 
+    def is_whole(self) -> bool:
+        """Return whether every bit of the file is as it was written."""
+        with self.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END) - DIGEST_BYTES
+            return size >= 0 and digest(file, size) == file.read()
+
     def remove(self) -> None:
         """Forget the training, which has finished and whose outputs are written, unless another process has it by now."""
         if self.folder.exists():
@@ -190,6 +211,16 @@ class CheckpointStore:
                 # The checkpoint first: one that outlived what was kept beside it would let a run go on without that.
                 self.path.unlink(missing_ok=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def digest(file: BinaryIO, size: int) -> bytes:
+    """Return the sha256 of the first `size` bytes of a file, which is left standing behind them."""
+    file.seek(0)
+    found = hashlib.sha256()
+    while size and (chunk := file.read(min(size, 2**20))):
+        found.update(chunk)
+        size -= len(chunk)
+    return found.digest()
 
 
 def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> str | None:

@@ -98,6 +98,10 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
     assert "sampling_timesteps = 101 is more than the 100 timesteps above decode_at = 0" in told
     told = refused_by_lab(project, "frontier", "--decode-at", "0.6")
     assert "decode_at = 0.6 is more noise than the decoder has learned to read: it should be at most 0.5" in told
+    for place in ("judges", "language-model", "references", "latents", "autoencoder", "diffusion"):
+        assert refused_by_lab(project, *sweep, "2", f"--{place}", "missing").startswith(
+            f"error: --{place} missing is not there: "
+        )
 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:

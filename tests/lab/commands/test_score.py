@@ -91,11 +91,15 @@ def test_a_file_is_scored_without_network_or_cache_and_nothing_but_the_report_is
     shared = expected.keys() & report["scores"].keys()
     assert {"memorization", "diversity", "repetition_4", "unique_words"} <= shared
     assert {name: report["scores"][name] for name in shared} == {name: expected[name] for name in shared}
-    assert [report["scores"]["mauve"], report["scores"]["mauve_std"]] == [*mauve_score(features[:40], features[40:], 8, 5)]
+    assert [report["scores"][f"mauve{part}"] for part in ("", "_std", "_star")] == [
+        *mauve_score(features[:40], features[40:], 8, 5)
+    ]
     features = LanguageModel.load(folder / "judge", CPU).features(TEXTS[:80], 32)
-    assert [report["scores"]["mauve_lm"], report["scores"]["mauve_lm_std"]] == [*mauve_score(features[:40], features[40:], 5, 5)]
+    assert [report["scores"][f"mauve_lm{part}"] for part in ("", "_std", "_star")] == [
+        *mauve_score(features[:40], features[40:], 5, 5)
+    ]
     assert report["scores"]["perplexity"] > 1
-    assert set(report["shuffled_union"]) == {"mauve", "mauve_std", "mauve_lm", "mauve_lm_std"}
+    assert set(report["shuffled_union"]) == {f"{kind}{part}" for kind in ("mauve", "mauve_lm") for part in ("", "_std", "_star")}
     assert sorted(folder.rglob("*")) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "scores.json", "temporary"]
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -144,7 +148,7 @@ def test_the_control_of_each_mauve_is_that_of_its_features(folder: Path, tmp_pat
     }
     for name, scaling in (("mauve", 8), ("mauve_lm", 5)):
         expected = mauve_score(*shuffled_halves(features[name], 3), scaling, 2)
-        assert [report["shuffled_union"][name], report["shuffled_union"][f"{name}_std"]] == [*expected]
+        assert [report["shuffled_union"][f"{name}{part}"] for part in ("", "_std", "_star")] == [*expected]
 
 
 def test_each_scaling_is_that_of_its_own_mauve(tmp_path: Path) -> None:
@@ -152,14 +156,14 @@ def test_each_scaling_is_that_of_its_own_mauve(tmp_path: Path) -> None:
         report_of(tmp_path / f"{number}.json", *FILES, *MODELS, "--seeds=1", *option)["scores"]
         for number, option in enumerate([(), ("--scaling=2",), ("--language-model-scaling=2",)])
     )
-    assert {name for name in plain if sentence[name] != plain[name]} == {"mauve"}
-    assert {name for name in plain if model[name] != plain[name]} == {"mauve_lm"}
+    assert {name for name in plain if sentence[name] != plain[name]} == {"mauve", "mauve_star"}
+    assert {name for name in plain if model[name] != plain[name]} == {"mauve_lm", "mauve_lm_star"}
 
 
 def test_only_metrics_whose_inputs_are_given_are_scored(tmp_path: Path) -> None:
     report = report_of(tmp_path / "a.json", *FILES, MODELS[0])
     assert not {"memorization", "perplexity", "mauve_lm"} & set(report["scores"])
-    assert set(report["shuffled_union"]) == {"mauve", "mauve_std"}
+    assert set(report["shuffled_union"]) == {"mauve", "mauve_std", "mauve_star"}
     assert set(report["settings"]) == {"mauve"}
     assert set(report["files"]) == {"texts", "references"}
 

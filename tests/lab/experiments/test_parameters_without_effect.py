@@ -1,50 +1,11 @@
-import pytest
-
-from annealed_lab.experiments.parameters_without_effect import USED_ONLY_WITH, parameters_of_T_schedule, parameters_without_effect
-from annealed_lm.annealing.timesteps import DISTRIBUTIONS
+from annealed_lab.experiments.parameters_without_effect import WITHOUT_EFFECT_ANYWHERE, irrelevant_parameters
+from annealed_lm.config.effects import parameters_without_effect
 from annealed_lm.config.yaml_files import value_at
 from support.tiny import tiny_params
 
 
-def params(T_schedule: str, **section: object) -> dict[str, object]:
-    values = tiny_params()
-    return values | {"T_schedule": T_schedule, "train_diffusion": values["train_diffusion"] | section}
-
-
-@pytest.mark.parametrize(
-    ("T_schedule", "base_schedule", "power_is_read", "start_is_read"),
-    [
-        ("normal", "polynomial", False, False),
-        ("linear", "polynomial", False, True),
-        ("polynomial", "linear", True, True),
-        ("reverse", "linear", False, True),
-        ("static", "polynomial", True, True),
-        ("logit_normal", "polynomial", False, False),
-    ],
-)
-def test_a_schedule_uses_its_own_parameters_and_those_of_its_base(
-    T_schedule: str, base_schedule: str, power_is_read: bool, start_is_read: bool
-) -> None:
-    unused = parameters_without_effect(params(T_schedule, base_schedule=base_schedule))
-    assert ("power" not in unused) == power_is_read
-    assert ("train_diffusion.start_fraction" not in unused) == start_is_read
-    assert ("train_diffusion.base_schedule" not in unused) == (T_schedule in ("reverse", "static"))
-
-
-@pytest.mark.parametrize("T_schedule", DISTRIBUTIONS)
-def test_every_named_parameter_is_one_of_params_yaml(T_schedule: str) -> None:
-    for key in parameters_of_T_schedule(T_schedule, "polynomial") | parameters_without_effect(params(T_schedule)):
+def test_how_a_run_is_watched_interrupted_and_spread_changes_nothing_in_it() -> None:
+    assert {"trackers", "train_diffusion.num_processes", "train_diffusion.checkpoint_every"} <= WITHOUT_EFFECT_ANYWHERE
+    for key in WITHOUT_EFFECT_ANYWHERE:
         value_at(tiny_params(), key)
-
-
-def test_the_parameters_of_a_choice_are_used_with_that_choice_only() -> None:
-    assert "train_diffusion.min_snr_gamma" in parameters_without_effect(params("normal"))
-    used = parameters_without_effect(params("normal", loss_weight="min_snr", noise_schedule="tan"))
-    assert not used & {"train_diffusion.min_snr_gamma", "train_diffusion.tan_d"}
-    assert "train_diffusion.p2_k" in used
-    assert all(value_at(tiny_params(), key) is not None for key in USED_ONLY_WITH)
-
-
-def test_weights_by_density_change_nothing_where_it_is_uniform() -> None:
-    assert "train_diffusion.sampling_weights" in parameters_without_effect(params("normal"))
-    assert "train_diffusion.sampling_weights" not in parameters_without_effect(params("linear"))
+    assert irrelevant_parameters(tiny_params()) == WITHOUT_EFFECT_ANYWHERE | parameters_without_effect(tiny_params())

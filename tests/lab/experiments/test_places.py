@@ -2,9 +2,11 @@ import argparse
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
-from annealed_lab.experiments.places import PLACES, add_places
+from annealed_lab.experiments.places import PLACES, add_places, require_places
+from annealed_lm.common.errors import InputError
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,3 +25,12 @@ def test_a_command_reads_them_where_they_are_unless_it_is_given_another_place() 
     add_places(parser, "language-model", "texts")
     args = parser.parse_args(["--texts", "elsewhere"])
     assert vars(args) == {"language_model": Path("models/language_model"), "texts": Path("elsewhere")}
+
+
+def test_a_place_where_nothing_is_is_named(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_places(parser, "language-model", "texts")
+    args = parser.parse_args(["--texts", str(tmp_path), "--language-model", str(tmp_path / "missing")])
+    require_places(args, "texts")
+    with pytest.raises(InputError, match=rf"^--language-model {tmp_path}/missing is not there: name another, or bring it"):
+        require_places(args, "texts", "language-model")
