@@ -85,8 +85,7 @@ def test_hardly_any_noise_leaves_a_text_and_much_of_it_does_not(generator: TextG
     near, far = (generator.variations(text, 8, noise_level=level, steps=50) for level in (0.05, 0.99))
     (latents,) = generator.latents([text])
     assert generator.variations(text, 4, noise_level=0.99, steps=50) == far[:4]
-    assert far.count(text) < 8
-    assert len(set(far)) > len(set(near))
+    assert far.count(text) < near.count(text)
     assert latents.dtype == np.float32
 
 
