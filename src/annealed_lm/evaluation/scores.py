@@ -8,6 +8,7 @@ histograms), real and real_mauve_star (what real training texts score at the sam
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from tabulate import tabulate
@@ -51,6 +52,7 @@ INTERVALS: dict[str, Callable[[Replicates], Interval]] = {
     "perplexity_corpus": positive_interval,
     "diversity": centred_interval,
     "memorization": share_interval,
+    LATENT_AGREEMENT: partial(centred_interval, least=-1.0),
 }
 """By metric: its interval, of the draws of its texts."""
 SCORING_BATCH_SIZE = 32
