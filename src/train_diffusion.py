@@ -169,7 +169,7 @@ def main() -> None:
     store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
     with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
         if trainer.processes.is_main:
-            tell(f"curves as they grow: {os.path.relpath(watched)}/*.tsv")
+            tell(f"curves as they grow: {args.trackers / run}/*.tsv")
         final = train(trainer, validation, model, store, args, watched)
     if final:
         tell(f"validation loss {final['validation_loss']:.4g}, {final['parameters']:,} parameters")

@@ -1,6 +1,8 @@
+import io
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from torch import nn
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import LoopSettings, numbered, run_steps
+from annealed_lm.training.loop import LoopSettings, numbered, progress_bar, run_steps, show
 from annealed_lm.training.processes import ALONE, Processes
 
 STEPS = 12
@@ -276,6 +278,26 @@ def test_a_training_can_run_outside_the_main_thread(uninterrupted: Training, tmp
 def test_progress_is_silent_where_no_one_watches(uninterrupted: Training, capfd: pytest.CaptureFixture[str]) -> None:
     uninterrupted.run()
     assert capfd.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_fits_80_columns_and_shows_loss_range_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = progress_bar(LoopSettings(80000, 0, 1000, "language model"), first=0, silent=None)
+    values = {"loss": 1234.56789, "T_now": 1000, "mean_t": 499.5, "learning_rate": 1e-5}
+    show(values, 0, bar, CheckpointStore(Path("nowhere")))
+    bar.refresh()
+    line = terminal.getvalue().split("\r")[-1]
+    assert len(line) <= 80
+    assert line.startswith("language model 1/80000 |")
+    assert "loss=1235, T_now=1000" in line
+    assert " left" in line
+    bar.close()
 
 
 def test_items_of_a_kind_have_names_of_their_own() -> None:

@@ -117,7 +117,7 @@ def require_same_training(one: Path, other: Path) -> None:
 def test_two_processes_with_gradients_of_parts_train_as_one_does(alone: Path, latents: Path, tmp_path: Path) -> None:
     output = run(tmp_path / "two", latents, num_processes=2, gradient_accumulation_steps=2)
     require_same_training(tmp_path / "two", alone)
-    assert output.count("validation_loss") == 1  # one of them speaks
+    assert output.count("validation loss") == 1  # one of them speaks
     assert sorted(path.name for path in (tmp_path / "two" / "snapshots").iterdir()) == ["000003", "000006", "000009", "000012"]
     assert list((tmp_path / "two" / "resume").iterdir()) == []
 

@@ -178,7 +178,10 @@ def test_everything_is_written_in_the_checkout_below_the_folder_of_trackers(chec
     assert beside == {".trackers", "copy"}  # the home folder too is as it was: not there
     in_copy = {path.name for path in (checkout / "copy").iterdir()} - {".dvc", ".git", "dvc.yaml"}
     assert in_copy == {"params.yaml", "resume", "out", "snapshots", "curves"}
-    assert {path.name for path in (checkout / ".trackers" / "loud-owl").iterdir()} == {"annealed_lm", "dvclive", "wandb"}
+    assert {path.name for path in (checkout / ".trackers" / "loud-owl").iterdir()} == {
+        *("annealed_lm", "dvclive", "wandb"),
+        *("training.tsv", "validation.tsv"),  # which are not of a tracker
+    }
 
 
 def test_dvclive_writes_no_dvc_yaml_and_no_params(checkout: Path) -> None:
@@ -186,12 +189,13 @@ def test_dvclive_writes_no_dvc_yaml_and_no_params(checkout: Path) -> None:
     assert not [*(checkout / ".trackers").rglob("dvc.yaml"), *(checkout / ".trackers").rglob("params.yaml")]
 
 
-def test_trackers_change_no_output_and_without_them_nothing_is_written(
+def test_trackers_change_no_output_and_without_them_only_tables_are_written(
     checkout: Path, latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_stage(monkeypatch, tmp_path / "plain", latents, [])
     assert outputs(tmp_path / "plain") == outputs(checkout / "copy")
-    assert not (tmp_path / "plain" / "trackers").exists()
+    files = {path.name for path in (tmp_path / "plain" / "trackers").rglob("*") if path.is_file()}
+    assert files == {"training.tsv", "validation.tsv"}
 
 
 def test_what_trackers_hold_of_a_resumed_run_is_whole(latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

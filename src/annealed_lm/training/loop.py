@@ -125,8 +125,7 @@ def run_steps(
     num_train_steps = settings.num_train_steps
     first = store.load(state, records)
     require_same_start(first, store, processes)
-    silent = None if processes.is_main else True  # None: where no one watches
-    bar = tqdm(desc=settings.description, total=num_train_steps, initial=first, bar_format=BAR, ncols=COLUMNS, disable=silent)
+    bar = progress_bar(settings, first, silent=None if processes.is_main else True)
     with stop_requests() as stop, bar as progress:
         for step in range(first, num_train_steps):
             torch.manual_seed(step_seed(settings.seed, step, processes))
@@ -145,6 +144,16 @@ def run_steps(
                 raise InputError(
                     f"stopped by a signal after step {done} of {num_train_steps}; the next run goes on from there ({store.path})"
                 )
+
+
+def progress_bar(settings: LoopSettings, first: int, silent: bool | None) -> Any:
+    """Return tqdm's bar for a training that begins after `first` steps, on a line of `COLUMNS`.
+
+    Args:
+        silent: None shows it where someone watches, on a terminal.
+    """
+    total = settings.num_train_steps
+    return tqdm(desc=settings.description, total=total, initial=first, bar_format=BAR, ncols=COLUMNS, disable=silent)
 
 
 def require_same_start(first: int, store: CheckpointStore, processes: Processes) -> None:
