@@ -37,7 +37,7 @@ table: $(VENV)/.installed  ## the same with intervals, beside real texts, baseli
 study: $(VENV)/.installed identity  ## SCHEDULES="normal linear" SEEDS="1 2 3", or STUDY=file; WORKERS= MINUTES= SLURM=
 	@python src/lab.py study $(if $(SCHEDULES)$(SEEDS),--schedules $(SCHEDULES) --seeds $(SEEDS),$(or $(STUDY),studies/restaurants.yaml)) $(if $(NAME),--name $(NAME)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SLURM),--slurm $(SLURM))
 
-compare: $(VENV)/.installed  ## does annealing help? PREFIX=name- over its seeds -> outputs/comparison/report.html
+compare: $(VENV)/.installed  ## does annealing help? PREFIX=name- over seeds -> outputs/comparison/report.html
 	@python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
 frontier: $(VENV)/.installed  ## the model at other sampling steps, eta and strategies -> outputs/frontier

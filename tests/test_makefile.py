@@ -84,3 +84,25 @@ def test_clean_removes_what_killed_runs_left_half_written(project: Path) -> None
     (project / "data/mine.partial").touch()
     assert make(project, "clean")[:2] == (0, "")
     assert sorted(path.name for path in project.rglob("*") if path.suffix == ".partial") == ["mine.partial"]
+
+
+def test_help_lists_the_commands_and_installs_nothing(project: Path) -> None:
+    done = subprocess.run(["make"], cwd=project, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert {"make run", "make baseline", "make show", "make study", "make test"} < {" ".join(line.split()[:2]) for line in lines}
+    assert max(map(len, lines)) <= 100
+    assert not Path(os.environ["CALLS"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ([], "study studies/restaurants.yaml"),
+        (["STUDY=a.yaml", "WORKERS=2", "MINUTES=5"], "study a.yaml --workers 2 --minutes 5"),
+        (["SCHEDULES=normal linear", "SEEDS=1 2", "NAME=quick"], "study --schedules normal linear --seeds 1 2 --name quick"),
+    ],
+)
+def test_a_study_is_a_file_or_schedules_and_seeds(given: list[str], asked: str, project: Path) -> None:
+    status, _, calls = make(project, "study", *given)
+    assert status == 0
+    assert calls[-1].endswith(f"python src/lab.py {asked}")
