@@ -1,6 +1,9 @@
 """Put the trained model of this checkout and its model card into one folder, for other programs and for the Hugging Face hub.
 
 `TextGenerator.from_pretrained(folder)` reads it wherever this package is installed; `hf upload user/name folder` shares it.
+
+Reads: models/, data/, metrics/, params.yaml and dvc.lock of a finished run. Writes: the folder.
+Example: python src/lab.py export my-model
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -30,4 +33,4 @@ def main(program: str, arguments: Sequence[str]) -> None:
     export_model(parts, args.folder, model_card(run, root / "models", args.licence), {key: run.params[key] for key in STATED})
     size = sum(path.stat().st_size for path in args.folder.rglob("*") if path.is_file())
     print(f"{args.folder}: the model, {size / 1e6:.1f} MB, and its card, {args.folder / CARD}")
-    print(f'Next: TextGenerator.from_pretrained("{args.folder}"), or to share it: hf upload USER/NAME {args.folder}')
+    print(f'next: TextGenerator.from_pretrained("{args.folder}"), or to share it: hf upload USER/NAME {args.folder}')

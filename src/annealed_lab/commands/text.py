@@ -3,6 +3,9 @@
 FILE is .txt, one text a line; or .csv with a header, or .jsonl, one object a line, of which --text names the column of texts.
 --label names one of labels, and makes the model class-conditional. Sizes, vocabulary, lengths, number of samples and steps are
 taken from the texts and written into params.yaml, where they can be changed; `git checkout params.yaml` undoes it.
+
+Reads: the file, presets/text.yaml. Writes: data/raw/text, params.yaml.
+Example: python src/lab.py text reviews.csv --text review --label stars
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -56,4 +59,4 @@ def main(program: str, arguments: Sequence[str]) -> None:
     target = put(args.file, texts, args.raw / preset["dataset_name"], args.replace)
     change_params(args.params, [preset, nested({key: choice.value for key, choice in chosen.items()})], str(args.file))
     print(f"{target} holds them; {args.params} now says, beside what {PRESET} sets:\n{told_of_choices(chosen)}")
-    print(f"Next: make run. For experiments with --temp, studies and other clones, before it: dvc add {target}")
+    print(f"next: make run (for --temp, studies and other clones, first: dvc add {target})")

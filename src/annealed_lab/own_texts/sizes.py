@@ -62,7 +62,7 @@ def choose_texts(texts: int) -> dict[str, Choice]:
         "prepare_data.train_texts": Choice(texts - 2 * held_out, "all others"),
         "prepare_data.valid_texts": Choice(held_out, "a tenth, from 50 to 1,000"),
         "prepare_data.test_texts": Choice(held_out, "as many"),
-        "sample_texts.num_samples": Choice(min(500, held_out), "compared with as many validation texts, at most 500"),
+        "sample_texts.num_samples": Choice(min(500, held_out), "as many validation texts, at most 500"),
     }
 
 
@@ -77,10 +77,8 @@ def choose_vocabulary(texts: Sequence[str], count: int) -> tuple[Choice, Choice]
     unknown = unknown_share(counts, LARGEST_VOCABULARY) + new
     if unknown <= UNKNOWN:
         vocab_size = min(multiple(vocabulary_for(counts, 0), 8), LARGEST_VOCABULARY)
-        return Choice("word", f"{unknown:.1%} of the words are expected to be unknown"), Choice(
-            vocab_size, "all words, or nearly"
-        )
-    reason = f"of whole words, {unknown:.1%} are expected to be unknown with {LARGEST_VOCABULARY} of them"
+        return Choice("word", f"{unknown:.1%} of the words to come would be unknown"), Choice(vocab_size, "all words, or nearly")
+    reason = f"of {LARGEST_VOCABULARY} whole words, {unknown:.1%} would be unknown"
     return Choice("bpe", reason), Choice(1000 if count < 5000 else 2000 if count < 100_000 else 4000, "by the number of texts")
 
 
@@ -105,15 +103,15 @@ def choose_tokens(lengths: Sequence[int]) -> tuple[Choice, Choice]:
     usual = float(np.quantile(lengths, 0.95))
     vectors = min(max(multiple(usual / 4, 4), 8), 32)
     return (
-        Choice(longest, "99.9 % of the texts have no more, the others are truncated"),
-        Choice(vectors, f"one for every four of the {usual:.0f} tokens that 95 % of the texts have, from 8 to 32"),
+        Choice(longest, "99.9% have no more, others are truncated"),
+        Choice(vectors, f"one for four of the usual {usual:.0f} tokens, 8 to 32"),
     )
 
 
 def choose_steps(texts: int) -> dict[str, Choice]:
     """Return how long the three models train, and how often the diffusion is looked at."""
     steps = min(max(multiple(1000 * math.sqrt(texts / 1000), 100), 1000), 8000)
-    reason = "1,000 times the root of the thousands of texts, from 1,000 to 8,000"
+    reason = "1,000 x root of the thousands of texts, to 8,000"
     return {
         "train_autoencoder.num_train_steps": Choice(steps, reason),
         "train_language_model.num_train_steps": Choice(steps // 4, "a quarter of that"),
@@ -138,7 +136,7 @@ def choose_sizes(texts: Sequence[LabelledText], max_words: int) -> dict[str, Cho
     some = [row.text for row in texts[::every]]
     tokenizer, vocab_size = choose_vocabulary(some, len(texts))
     max_tokens, num_latents = choose_tokens(token_lengths(some, tokenizer.value, vocab_size.value))
-    chosen |= {"prepare_data.max_words": Choice(max_words, f"99.5 % of the texts have no more, at most {MOST_WORDS}")}
+    chosen |= {"prepare_data.max_words": Choice(max_words, f"99.5% have no more; at most {MOST_WORDS}")}
     for section in ("train_autoencoder", "train_language_model"):
         chosen |= {f"{section}.tokenizer": tokenizer, f"{section}.vocab_size": vocab_size, f"{section}.max_tokens": max_tokens}
     labelled = any(row.label is not None for row in texts)
