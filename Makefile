@@ -7,62 +7,72 @@ export PATH := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin:$(
 empty :=
 override VENV := $(subst $(empty) $(empty),\ ,$(VENV))# a space as make and the shell both take it, in targets and commands
 
-HIDDEN_COLUMNS = Created|Executor|data/|models/|src/|.*(_corpus|repetition_.|diversity|memorization|words|distinct|mauve_valid|mauve_lm_.*|verbatim_train|empty|train_loss)$$|.*by_label.*|train_t.*|baseline.*
-
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: run test quick-tests test-all lint show table study compare test-report frontier bench fetch doctor clean-resume clean identity
+.PHONY: help run text export baseline show table compare study frontier test-report bench fetch doctor clean-resume clean test quick-tests test-all lint identity
 
-run: $(VENV)/.installed identity  ## the experiment that params.yaml describes
+help:  ## this list; VARIABLES stand in capitals, such as make study WORKERS=4
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.installed identity  ## the experiment that params.yaml describes, the default one first
 	@python src/lab.py doctor --before-run
 	dvc exp run
 
-test: $(VENV)/.installed-dev  ## what CI runs: lint and quick tests side by side, in about eight minutes on two cores
-	$(MAKE) --jobs=2 --output-sync=target lint quick-tests
+baseline: $(VENV)/.installed identity  ## commit the results of this run: experiments are compared with it
+	@python src/lab.py baseline
 
-quick-tests: $(VENV)/.installed-dev
-	$(PYTEST) -m 'not slow'
+text: $(VENV)/.installed  ## FILE=my.txt, .csv or .jsonl (TEXT=, LABEL=): your own texts, params.yaml fitted to them
+	@python src/lab.py text $(if $(FILE),'$(FILE)') $(if $(TEXT),--text '$(TEXT)') $(if $(LABEL),--label '$(LABEL)') $(if $(REPLACE),--replace)
 
-test-all: $(VENV)/.installed-dev lint  ## all tests, each command of theirs started anew as a user starts it; half an hour
-	$(PYTEST) --cold --cov
+export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs and for the Hugging Face hub
+	@python src/lab.py export $(if $(OUT),'$(OUT)')
 
-lint: $(VENV)/.installed-dev
-	ruff check && ruff format --check && mypy
+show: $(VENV)/.installed  ## experiments, a line each: what varied, and how their texts came out
+	@python src/lab.py show
 
-show: $(VENV)/.installed  ## experiments side by side: what varied, and how the samples came out
-	dvc exp show --only-changed --precision 4 --drop '$(HIDDEN_COLUMNS)'
+table: $(VENV)/.installed  ## the same with intervals, beside real texts, baseline, control and ceiling
+	@python src/lab.py table
 
-table: $(VENV)/.installed  ## finished experiments, baseline, real texts, control and ceiling in one table, with intervals
-	python src/lab.py table
+study: $(VENV)/.installed identity  ## SCHEDULES="normal linear" SEEDS="1 2 3", or STUDY=file; WORKERS= MINUTES= SLURM=
+	@python src/lab.py study $(if $(SCHEDULES)$(SEEDS),--schedules $(SCHEDULES) --seeds $(SEEDS),$(or $(STUDY),studies/restaurants.yaml)) $(if $(NAME),--name $(NAME)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SLURM),--slurm $(SLURM))
 
-study: $(VENV)/.installed identity  ## STUDY=file: all its experiments, here (WORKERS=, MINUTES=) or on Slurm (SLURM=clusters/...); the same command goes on
-	python src/lab.py study $(or $(STUDY),studies/restaurants.yaml) $(if $(WORKERS),--workers $(WORKERS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SLURM),--slurm $(SLURM))
+compare: $(VENV)/.installed  ## does annealing help? PREFIX=name- over its seeds -> outputs/comparison/report.html
+	@python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
 
-compare: $(VENV)/.installed  ## does annealing help? finished experiments (PREFIX=, FOLDERS=) over seeds -> plots/comparison/report.html
-	python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
-
-test-report: $(VENV)/.installed  ## EXP=name: that experiment on the test split, once, five sampling seeds -> metrics/test/name.json
-	python src/lab.py test-report $(if $(EXP),--experiment '$(EXP)')
-
-frontier: $(VENV)/.installed  ## the model of the workspace at other sampling steps, eta and decoding strategies
+frontier: $(VENV)/.installed  ## the model at other sampling steps, eta and strategies -> outputs/frontier
 	python src/lab.py frontier
 
-bench: $(VENV)/.installed  ## how fast training, sampling, decoding and evaluation are, and what each saving brings -> metrics/bench.json
+test-report: $(VENV)/.installed  ## EXP=name: on the test split, once, with five sampling seeds -> outputs/test
+	python src/lab.py test-report $(if $(EXP),--experiment '$(EXP)')
+
+bench: $(VENV)/.installed  ## how fast training, sampling and evaluation are here -> outputs/bench.json
 	python src/lab.py bench
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
 	dvc repro fetch_corpus fetch_pretrained fetch_judges
 
-doctor: $(VENV)/.installed  ## what could go wrong in the next run
-	python src/lab.py doctor
+doctor: $(VENV)/.installed  ## what could go wrong in the next run, and how to mend it
+	@python src/lab.py doctor
 
-clean-resume: $(VENV)/.installed  ## list interrupted trainings, remove stale ones: older than DAYS (14), or of other code
+clean-resume: $(VENV)/.installed  ## remove interrupted trainings older than DAYS=14, or of other code
 	python src/lab.py clean-resume $(if $(DAYS),--days $(DAYS))
 
-clean:  ## state of interrupted trainings, half-written outputs, drawn plots; while nothing runs
+clean:  ## remove what interrupted runs left, and drawn plots; while nothing runs
 	rm -rf .resume .frontier dvc_plots
 	find data models metrics plots -name '.*.partial' -prune -exec rm -rf {} +
+
+test: $(VENV)/.installed-dev  ## what CI runs: lint and quick tests, eight minutes on two cores
+	$(MAKE) --jobs=2 --output-sync=target lint quick-tests
+
+quick-tests: $(VENV)/.installed-dev
+	$(PYTEST) -m 'not slow'
+
+test-all: $(VENV)/.installed-dev lint  ## all tests, each command started anew as users start it; half an hour
+	$(PYTEST) --cold --cov
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy
+	ruff check && ruff format --check && mypy
 
 # DVC keeps experiments as git commits, so git needs a name; where it has none at all, this clone alone gets one.
 identity:

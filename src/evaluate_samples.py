@@ -9,7 +9,7 @@ from typing import Any
 
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors, tell
-from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json
+from annealed_lm.common.files import LATENT_AGREEMENT, atomic_path, read_json, read_labels, read_numbers, read_texts, write_json
 from annealed_lm.config.config import load_config, require_unchanged
 from annealed_lm.evaluation.judges import Judges, load_same_judges
 from annealed_lm.evaluation.references import REFERENCE_ROWS, References
@@ -39,8 +39,9 @@ def score_strategy(
         labels = read_labels(Path(path))
         asked = [label for label in labels if label is not None]
         model = judges.language_model
-        texts = sets[path]
-        scores.append(score_texts(texts, features[path], references, model, labels=labels if asked else None, seed=number))
+        texts, agreement = sets[path], read_numbers(Path(path), LATENT_AGREEMENT)
+        given = labels if asked else None
+        scores.append(score_texts(texts, features[path], references, model, labels=given, agreement=agreement, seed=number))
         if asked:
             by_label.append(score_by_label(texts, asked, features[path], references, scores[-1].likelihoods))
     real_labels = rows.get("by_label", {}).get("train_train", {})

@@ -19,12 +19,14 @@ from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
 from annealed_lm.evaluation.scores import score_alone
 from annealed_lm.generation.decoding import DecodingSettings
-from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.sampling import SamplingSettings
 from annealed_lm.generation.texts import TextSampler
 from annealed_lm.reporting.tables import aligned_rows
 from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
 from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 
+SHOWN = ("step", "grammatical", "perplexity", "mauve_train", "diversity")
+"""What is printed of a model, as a sign that work goes on."""
 INPUTS = ("snapshots", "latents", "autoencoder", "references", "language_model", "judges")
 
 
@@ -53,10 +55,12 @@ def main() -> None:
                 sampler = TextSampler(DiffusionModel.load(snapshot), args.latents, autoencoder, device)
                 outline = sampler.outline(section.num_samples, seed)
                 latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
-                texts = sampler.texts(latents, strategy, settings_from(section, DecodingSettings), seed, section.batch_size)
-                write_json(finished, score_alone(texts, references, judges, labels=outline.labels).values)
+                decoding = settings_from(section, DecodingSettings)
+                texts = sampler.texts(latents, strategy, decoding, seed, section.batch_size, section.decode_at)
+                agreement = sampler.agreement(latents, texts, section.batch_size)
+                write_json(finished, score_alone(texts, references, judges, labels=outline.labels, agreement=agreement).values)
             rows.append({"step": int(snapshot.name), **read_json(finished)})
-            tell(", ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()))
+            tell(", ".join(f"{name} {rows[-1][name]:.4g}" for name in SHOWN if name in rows[-1]))
         with atomic_path(args.out) as partial:
             partial.mkdir()
             write_tsv(partial / "quality.tsv", aligned_rows(rows))

@@ -6,12 +6,17 @@ params.yaml wants later.
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from annealed_lm.common.errors import InputError, one_sentence_errors
 from annealed_lm.common.files import atomic_path, write_json, write_jsonl
+from annealed_lm.common.words import count_words, unknown_share, vocabulary_for
 from annealed_lm.config.config import Config, load_config, require_unchanged, settings_from
 from annealed_lm.corpora.cleaning import SPLITS, Preparation, prepare_corpus
+
+MOST_UNKNOWN = 0.05
+"""Share of the words of the training texts that a vocabulary may lack: what it lacks no text that it writes can have."""
 
 
 def require_machine(config: Config) -> None:
@@ -41,10 +46,6 @@ def require_machine(config: Config) -> None:
         from annealed_lm.training.processes import require_compiler
 
         require_compiler()
-    if config.trackers:
-        from annealed_lm.training.trackers import require_installed
-
-        require_installed(config.trackers)
 
 
 def require_texts_to_compare_with(train_texts: int, valid_texts: int, num_samples: int) -> None:
@@ -60,6 +61,32 @@ def require_texts_to_compare_with(train_texts: int, valid_texts: int, num_sample
         )
 
 
+def require_known_words(config: Config, texts: Sequence[str]) -> None:
+    """Check that the vocabularies of whole words know most words of the training texts.
+
+    Raises:
+        InputError: more than `MOST_UNKNOWN` of them are unknown to one; it says what to set.
+    """
+    vocabularies = {
+        "train_language_model": (config.train_language_model.tokenizer, config.train_language_model.vocab_size),
+        "train_autoencoder": (config.train_autoencoder.tokenizer, config.train_autoencoder.vocab_size),
+    }
+    if config.train_autoencoder.initialisation == "pretrained":
+        del vocabularies["train_autoencoder"]  # which has one of its own
+    of_words = {name: vocab_size for name, (tokenizer, vocab_size) in vocabularies.items() if tokenizer == "word"}
+    if not of_words:
+        return
+    counts = count_words(texts)
+    for name, vocab_size in of_words.items():
+        unknown = unknown_share(counts, vocab_size)
+        if unknown > MOST_UNKNOWN:
+            raise InputError(
+                f"{name}.vocab_size = {vocab_size} leaves {unknown:.1%} of the words of the training texts unknown, more than "
+                f"{MOST_UNKNOWN:.0%}: set it to {vocabulary_for(counts, MOST_UNKNOWN)} or more, or {name}.tokenizer to bpe, "
+                "which knows every text"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, required=True)
@@ -73,6 +100,9 @@ def main() -> None:
     preparation = settings_from(config.prepare_data, Preparation)
     splits, statistics = prepare_corpus(config.dataset_name, args.corpus, preparation)
     require_texts_to_compare_with(len(splits["train"]), len(splits["valid"]), num_samples)
+    require_known_words(config, [row.text for row in splits["train"]])
+    if config.train_diffusion.class_conditional and "labels" not in statistics:
+        raise InputError(f"train_diffusion.class_conditional needs texts with labels, and those of {args.corpus} have none")
     with atomic_path(args.out) as partial:
         partial.mkdir()
         fingerprint = hashlib.sha256()

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.autoencoder.encoding import encode_ids
-from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows, gaussian_latents
+from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows
 from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_labels, read_texts, write_json, write_jsonl
@@ -22,7 +20,8 @@ from annealed_lm.evaluation.mauve_metric import mauve_buckets
 from annealed_lm.evaluation.ngrams import TrainingNgrams, tokenise
 from annealed_lm.evaluation.references import RECONSTRUCTION, REFERENCE_ROWS, EvaluationSettings, References, choose_references
 from annealed_lm.evaluation.scores import FeaturesByKind, format_rows, score_by_label, score_texts, summarise, summarise_labels
-from annealed_lm.generation.decoding import DecodingSettings, decode_latents
+from annealed_lm.generation.bounds import Bounds, DecodedTexts
+from annealed_lm.generation.decoding import DecodingSettings
 from annealed_lm.generation.language_model import BASELINE, LanguageModel
 from annealed_lm.generation.reconstruction import reconstruction_report
 
@@ -31,20 +30,16 @@ FeaturesOfSets = Mapping[str, FeaturesByKind]
 """Both by set."""
 
 
-def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], config: Config) -> dict[str, list[str]]:
-    """Decode what stands in for the diffusion's latents: noise (control) and the latents of the held-out texts (ceiling).
+def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], config: Config) -> dict[str, DecodedTexts]:
+    """Decode what stands in for the diffusion's latents, at the noise level at which the decoder takes over.
 
     Returns:
         Texts by bound/strategy.
     """
-    seed, batch_size = config.prepare_references.seed, config.sample_texts.batch_size
+    seed = config.prepare_references.seed
     train_lengths = LatentIndex.load(latents, "train").lengths
     lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
-    ids = tokenize(autoencoder.tokenizer, held_out, autoencoder.settings.max_tokens)
-    bounds = {
-        "control": gaussian_latents(LatentStatistics.load(latents), lengths, seed),
-        "ceiling": encode_ids(autoencoder, ids, batch_size),
-    }
+    bounds = Bounds(autoencoder, LatentStatistics.load(latents), held_out, lengths, seed, config.sample_texts.batch_size)
     settings = DecodingSettings(
         num_beams=config.sample_texts.num_beams,
         top_p=config.sample_texts.top_p,
@@ -54,9 +49,9 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
         mixed_precision=config.sample_texts.mixed_precision,
     )
     return {
-        f"{bound}/{strategy}": decode_latents(autoencoder, given, strategy, settings, seed, batch_size)
-        for bound, given in bounds.items()
+        f"{bound}/{strategy}": decoded
         for strategy in config.sample_texts.strategies
+        for bound, decoded in bounds.decoded(config.sample_texts.decode_at, strategy, settings).items()
     }
 
 
@@ -84,9 +79,17 @@ def evaluation_settings(config: Config, judges: Judges, held_out: str, fingerpri
 
 
 def scored_rows(
-    texts: Texts, features: FeaturesOfSets, references: References, judges: Judges, second_labels: list[str | None]
+    texts: Texts,
+    agreement: Mapping[str, list[float]],
+    features: FeaturesOfSets,
+    references: References,
+    judges: Judges,
+    second_labels: list[str | None],
 ) -> tuple[dict[str, Any], str]:
     """Score every set of texts.
+
+    Args:
+        agreement: of the texts that were decoded, by set.
 
     Returns:
         Rows by set, those of a bound by strategy; and by label, where there are labels, those of the second set of training
@@ -102,6 +105,7 @@ def scored_rows(
             judges.language_model,
             # a set is not compared with itself
             compared_with=references.sets[:1] if name == f"train_{held_out}" else references.sets,
+            agreement=agreement.get(name),
         )
         for name, each in texts.items()
     }
@@ -148,7 +152,8 @@ def main() -> None:
     baseline = LanguageModel.load(args.language_model / BASELINE, device)
     autoencoder = Autoencoder.load(args.autoencoder).to(device)
     reconstruction = reconstruction_report(autoencoder, read_texts(args.texts / "valid.jsonl"), seed)
-    generated = bound_texts(args.latents, autoencoder, chosen, config)
+    bounds = bound_texts(args.latents, autoencoder, chosen, config)
+    generated = {name: decoded.texts for name, decoded in bounds.items()}
     generated["baseline"] = baseline.sample(
         count, config.prepare_references.baseline_top_p, autoencoder.settings.max_tokens, seed, config.sample_texts.batch_size
     )
@@ -167,7 +172,8 @@ def main() -> None:
         settings=evaluation_settings(config, judges, args.held_out, fingerprint, labels),
     )
     second_labels = [train_labels[row] for row in choice.second_train]
-    rows, table = scored_rows(real | generated, features, references, judges, second_labels)
+    agreement = {name: decoded.agreement for name, decoded in bounds.items()}
+    rows, table = scored_rows(real | generated, agreement, features, references, judges, second_labels)
     write_references(args.out, references, rows, generated, reconstruction)
     require_unchanged(args.params)
     tell(table)

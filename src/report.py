@@ -9,7 +9,7 @@ from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
 from annealed_lm.config.config import load_config, require_unchanged, schedule_settings
 from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
-from annealed_lm.reporting.report import bare_values, compare_T_schedules, evaluation_record, set_rows, summary
+from annealed_lm.reporting.report import bare_values, closing_lines, compare_T_schedules, evaluation_record
 from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
 
 CURVES = ("training", "validation", "validation_by_log_snr", "timing")
@@ -69,7 +69,8 @@ def write_metrics(args: argparse.Namespace, scores: Mapping[str, Any], rows: Map
     reconstruction = read_json(args.references / "reconstruction.json")
     shares = {name: share for name, share in reconstruction.items() if name != NOT_A_METRIC}
     write_json(args.metrics / "autoencoder.json", shares)
-    write_json(args.metrics / "training.json", read_json(args.curves / "training.json"))
+    for name in ("training", "machine"):
+        copy_file(args.curves / f"{name}.json", args.metrics / f"{name}.json")
     write_json(args.metrics / "references.json", bare_values(rows))
     by_label = {"by_label": bare_values(scores["by_label"])} if scores["by_label"] else {}
     write_json(args.metrics / "samples.json", bare_values(scores["strategies"]) | by_label)
@@ -94,7 +95,7 @@ def main() -> None:
     write_quality(args.quality, bare_values(rows), strategies[0], scores["sampling"]["eval_seeds"][0], args.plots)
     write_samples(read_samples(args.samples, args.references, strategies, scores["sampling"]["eval_seeds"][0]), args.plots)
     require_unchanged(args.params)
-    tell(summary(set_rows(bare_values(scores["strategies"]), bare_values(rows))))
+    tell(closing_lines(strategies[0], bare_values(scores["strategies"]), bare_values(rows)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Diffusion, autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled by DDIM, decoded; empty texts keep a line."""
+"""Diffusion, autoencoder -> data/samples/<seed>/<strategy>.jsonl: latents sampled, decoded; empty texts keep a line."""
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
@@ -12,7 +12,7 @@ from annealed_lm.common.files import atomic_path, one_line, write_jsonl
 from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.generation.decoding import DecodingSettings
-from annealed_lm.generation.solvers import SamplingSettings
+from annealed_lm.generation.sampling import SamplingSettings
 from annealed_lm.generation.texts import TextSampler, text_rows
 
 SHOWN_CHARACTERS = 500
@@ -36,8 +36,9 @@ def main() -> None:
             latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
             for strategy in section.strategies:
                 decoding = settings_from(section, DecodingSettings)
-                texts = sampler.texts(latents, strategy, decoding, seed, section.batch_size)
-                write_jsonl(partial / str(seed) / f"{strategy}.jsonl", text_rows(texts, outline.labels))
+                texts = sampler.texts(latents, strategy, decoding, seed, section.batch_size, section.decode_at)
+                agreement = sampler.agreement(latents, texts, section.batch_size)
+                write_jsonl(partial / str(seed) / f"{strategy}.jsonl", text_rows(texts, outline.labels, agreement))
                 first = one_line(texts[0])[:SHOWN_CHARACTERS]
                 report.append(f"seed {seed}, {strategy}: {len(texts)} texts, {texts.count('')} empty; the first: {first}")
     require_unchanged(args.params)

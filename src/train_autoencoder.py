@@ -43,7 +43,7 @@ def untrained_autoencoder(section: TrainAutoencoder, texts: list[str], pretraine
     autoencoder = Autoencoder(
         BartForConditionalGeneration.from_pretrained(pretrained), AutoTokenizer.from_pretrained(pretrained), settings
     )
-    autoencoder.freeze_bart()
+    autoencoder.freeze_bart(but_decoder=section.train_decoder)
     return autoencoder
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     texts = read_texts(args.texts / "train.jsonl")
     statistics = read_json(args.texts / "statistics.json")
     autoencoder = untrained_autoencoder(section, texts, args.pretrained / "autoencoder")
-    if autoencoder.bottleneck is not None:
+    if autoencoder.reader is not None:
         inputs = {"texts": args.texts, "pretrained": args.pretrained}
         ingredients = Ingredients.of(Path(__file__), decisive("train_autoencoder", section.model_dump()), inputs)
         trains = f"autoencoder of {statistics['dataset_name']}, {section.latent_layout}"
@@ -69,7 +69,7 @@ def main() -> None:
             train_autoencoder(autoencoder, ids, settings_from(section, AutoencoderTraining), store, default_device())
     autoencoder.save(args.out, statistics["fingerprint"], statistics["dataset_name"])
     require_unchanged(args.params)
-    if autoencoder.bottleneck is not None:
+    if autoencoder.reader is not None:
         store.remove()
 
 

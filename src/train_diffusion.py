@@ -18,17 +18,19 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError, one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
-from annealed_lm.config.config import Config, load_config, require_unchanged, settings_from
+from annealed_lm.common.machine import describe_machine
+from annealed_lm.config.config import Config, load_config, require_unchanged, schedule_settings
 from annealed_lm.config.effects import decisive
 from annealed_lm.diffusion.denoiser import training_flops
-from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
+from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer
+from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer, process_settings
 from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
 from annealed_lm.trainers.records import Rows, TrainingRecords
 from annealed_lm.trainers.validation import FixedValidation
 from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
 from annealed_lm.training.descriptions import Ingredients, TrainingDescription
+from annealed_lm.training.live_curves import LiveCurves
 from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
 from annealed_lm.training.trackers import tracking
 
@@ -72,9 +74,10 @@ def assemble(
         statistics = statistics.changing_nothing()
     varied = Varied(config.T_schedule, config.power, config.optimizer, config.random_seed)
     trainer = make_trainer(section, varied, shape, latents, statistics, accelerator)
+    process = process_settings(section, schedule_settings(section, config.T_schedule, config.power))
     valid, self_condition = LatentSet.load(args.latents, "valid"), section.self_condition > 0
     validation = FixedValidation(trainer.diffusion, valid, statistics, self_condition, bool(labels), accelerator.device)
-    return trainer, validation, DiffusionModel(trainer.averaged_denoiser(), settings_from(section, ProcessSettings), labels)
+    return trainer, validation, DiffusionModel(trainer.averaged_denoiser(), process, labels)
 
 
 def training_parameters(config: Config) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def training_inputs(config: Config, args: argparse.Namespace) -> dict[str, Path]
 
 
 def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrainer) -> dict[str, float]:
-    """Write every curve as a table; write and return where the curves ended and what a step takes."""
+    """Write every curve as a table, and the machine; write and return where the curves ended and what a step takes."""
     network, training, lengths = trainer.denoiser, trainer.training, trainer.latents.index.lengths.tolist()
     flops_of_text = training_flops(network, lengths, training.self_condition) / len(lengths)
     final = {
@@ -111,6 +114,7 @@ def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrai
         for name, rows in curves.items():
             write_tsv(partial / f"{name}.tsv", rows)
         write_json(partial / "training.json", final)
+        write_json(partial / "machine.json", describe_machine(trainer.accelerator.device))
     return final
 
 
@@ -120,13 +124,19 @@ def train(
     model: DiffusionModel,
     store: CheckpointStore,
     args: argparse.Namespace,
+    watched: Path,
 ) -> dict[str, float]:
     """Train to the end, write the outputs and return where the curves ended.
 
     Of several processes only the first writes and returns anything.
+
+    Args:
+        watched: folder for curves that grow while it trains.
     """
     snapshots = store.folder / "snapshots"
-    records = TrainingRecords(trainer.accelerator, validation, lambda step: model.save(snapshots / f"{step:06d}"))
+    records = TrainingRecords(
+        trainer.accelerator, validation, lambda step: model.save(snapshots / f"{step:06d}"), LiveCurves(watched)
+    )
     curves = train_denoiser(trainer, records, store)
     if not trainer.processes.is_main:
         return {}
@@ -151,15 +161,18 @@ def main() -> None:
     run = os.environ.get("DVC_EXP_NAME", ingredients.key)
     if config.train_diffusion.compile:
         require_compiler()
-    accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, resume_folder(args.trackers) / run)
+    watched = resume_folder(args.trackers) / run
+    accelerator = make_accelerator(config.train_diffusion.mixed_precision, config.trackers, watched)
     trainer, validation, model = assemble(config, args, accelerator)
     trains = f"denoiser: {config.T_schedule}, {config.optimizer}, seed {config.random_seed}"
     description = TrainingDescription(Path(__file__).stem, trains, config.train_diffusion.num_train_steps, ingredients)
     store = CheckpointStore(resume_folder(args.resume) / ingredients.key, description)
     with store.held() if trainer.processes.is_main else nullcontext(), tracking(accelerator, run, parameters):
-        final = train(trainer, validation, model, store, args)
+        if trainer.processes.is_main:
+            tell(f"curves as they grow: {os.path.relpath(watched)}/*.tsv")
+        final = train(trainer, validation, model, store, args, watched)
     if final:
-        tell(", ".join(f"{name} {value:.6g}" for name, value in final.items()))
+        tell(f"validation loss {final['validation_loss']:.4g}, {final['parameters']:,} parameters")
 
 
 if __name__ == "__main__":

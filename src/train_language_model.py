@@ -50,7 +50,7 @@ def main() -> None:
                 )
             report = {"valid_perplexity": likelihoods.perplexity, "valid_perplexity_corpus": likelihoods.perplexity_corpus}
             language_model.save(partial / name, report)
-            reports.append(f"{name}: {report}")
+            reports.append(f"{name}: perplexity {likelihoods.perplexity:.4g} on validation texts")
     require_unchanged(args.params)
     for store in stores:
         store.remove()

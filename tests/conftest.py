@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[FORKING] = str(shared.enter_context(forking(folder / "forking")))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what needs the finished project first: one worker begins there and makes it, and none waits for it meanwhile."""
+    items.sort(key=lambda item: not {"project", "finished_project"} & set(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def finished_project() -> Path:
     """A project in which the default experiment and one of another T schedule, `linear`, have run. Tests leave it as it is."""

@@ -1,6 +1,8 @@
 """The house: which folder may import which."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,16 +18,17 @@ MODEL = [
     "config",
     "autoencoder",
     "generation",
+    "publishing",
     "training",
     "trainers",
     "evaluation",
     "reporting",
 ]
-INSTRUMENT = ["experiments", "studies", "comparison", "benchmarks", "commands"]
+INSTRUMENT = ["experiments", "studies", "comparison", "benchmarks", "own_texts", "handing_over", "commands"]
 FOLDERS = [*(f"annealed_lm/{name}" for name in MODEL), *(f"annealed_lab/{name}" for name in INSTRUMENT)]
 """From the leaves on: a folder imports itself and those before it."""
-SPEAKING = {"annealed_lm/annealing"}
-"""Folders whose __init__.py is not empty: `diffusion_range` is imported from there."""
+SPEAKING = {"annealed_lm", "annealed_lm/annealing"}
+"""Folders whose __init__.py is not empty: `TextGenerator` and `diffusion_range` are imported from there."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -52,6 +55,18 @@ def test_a_folder_imports_only_those_before_it(folder: str) -> None:
 def test_packages_say_nothing() -> None:
     for path in SOURCE.rglob("__init__.py"):
         assert (path.read_text() == "") == (str(path.parent.relative_to(SOURCE)) not in SPEAKING), path
+
+
+def test_the_door_is_light_and_decides_nothing() -> None:
+    """Every stage runs it, and none depends on it: it imports nothing of ours before it is asked."""
+    path = SOURCE / "annealed_lm" / "__init__.py"
+    assert list(imports(path)) == []
+    assert all(
+        isinstance(node, ast.Expr | ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef)
+        for node in ast.parse(path.read_text()).body
+    )
+    code = "import sys, annealed_lm; assert not {'torch', 'transformers', 'numpy', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=True)
 
 
 def test_the_model_knows_nothing_of_the_instrument() -> None:

@@ -20,14 +20,18 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "baseline": Command("baseline", "commit the results of this run, which experiments are compared with"),
+    "show": Command("show", "list experiments: what varied, and how their texts came out"),
     "table": Command("table", "show finished experiments in one table, beside real texts, baseline and bounds"),
     "study": Command("study", "run all experiments of a study, or those that are left of it"),
     "compare": Command("compare", "compare finished experiments over their seeds: does annealing help?"),
     "frontier": Command("frontier", "score the trained model at other sampling steps, eta and decoding strategies"),
     "test-report": Command("report_on_test_split", "score one experiment on the test split, once"),
-    "generate": Command("generate", "write labelled texts with a class-conditional model"),
+    "generate": Command("generate", "write texts of a trained model to a file"),
+    "export": Command("export", "put the trained model and its card into one folder"),
     "score": Command("score", "score any file of texts against another"),
     "bench": Command("bench", "measure how fast training, sampling, decoding and evaluation are here"),
+    "text": Command("text", "let the next run be on texts of your own, and fit params.yaml to them"),
     "preset": Command("preset", "merge a preset into params.yaml"),
     "doctor": Command("doctor", "check what could go wrong in the next run"),
     "clean-resume": Command("clean_resume", "list interrupted trainings and remove stale ones"),

@@ -14,6 +14,7 @@ from annealed_lm.autoencoder.latents import (
     gaussian_latents,
     index_labels,
     nearest_source,
+    noised_latents,
 )
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.normalization import LatentStatistics
@@ -228,3 +229,24 @@ def test_the_control_of_a_text_depends_on_seed_number_and_length_only() -> None:
     np.testing.assert_array_equal(many[1], few[1])
     assert not np.array_equal(many[0][:1], many[3])
     assert not np.array_equal(gaussian_latents(statistics, [4, 2], seed=1)[1], few[1])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.6, 1.0])
+def test_noise_on_latents_keeps_their_statistics(level: float) -> None:
+    rows = make_rows(np.full(2000, 3))
+    statistics = LatentStatistics.of(rows, per_position=True)
+    found = noised_latents(rows, statistics, level, seed=0)
+    noised = LatentStatistics.of(found, per_position=True)
+    torch.testing.assert_close(noised.std, statistics.std, rtol=0.1, atol=0)
+    assert ((noised.mean - statistics.mean).abs() < 0.12 * statistics.std).all()
+    z, noisy_z = (statistics.normalise(torch.from_numpy(np.stack(each))) for each in (rows, found))
+    assert float((z * noisy_z).mean()) == pytest.approx((1 - level**2) ** 0.5, abs=0.03)
+    if level == 0:
+        np.testing.assert_allclose(found, rows, atol=1e-5)
+
+
+def test_the_noise_of_a_text_depends_on_seed_and_number_only() -> None:
+    statistics = LatentStatistics.of(RAGGED, per_position=False)
+    many, few = (noised_latents(ROWS[:count], statistics, 0.7, seed=0) for count in (6, 3))
+    assert all(map(np.array_equal, few, many))
+    assert not any(map(np.array_equal, few, noised_latents(ROWS[:3], statistics, 0.7, seed=1)))

@@ -194,6 +194,8 @@ def test_training_a_pretrained_model_changes_its_bottleneck_only(latent_layout: 
         seed=0,
         token_dropout=0.3,
         latent_noise=0.5,
+        latent_noise_levels="uniform",
+        full_noise_share=0.0,
         num_train_steps=5,
         batch_size=8,
         learning_rate=0.01,

@@ -85,7 +85,11 @@ def params_with(key: str, value: Any) -> dict[str, Any]:
         ("fetch_judges.language_model_revision", "main", "language_model_revision = 'main': it .*should match pattern"),
         ("fetch_pretrained.language_model_name", "gpt2", "fetch_pretrained.language_model_name is not a known key"),
         ("train_diffusion.class_unconditional_prob", 1, "class_unconditional_prob = 1: it should be less than 1"),
-        ("sample_texts.sampling_timesteps", 10**6, r"sampling_timesteps = 1000000 is more than train_diffusion.timesteps = \d+"),
+        (
+            "sample_texts.sampling_timesteps",
+            10**6,
+            r"sampling_timesteps = 1000000 is more than the 1000 of train_diff",
+        ),
         ("sample_texts.strategies", [], "strategies = .*should have at least 1 item"),
         ("sample_texts.strategies", ["greeedy"], "strategies.0 = 'greeedy': it should be 'greedy', 'beam' or 'nucleus'"),
         ("sample_texts.eval_seeds", [42, 42], "eval_seeds = .*should name each entry once"),
@@ -119,7 +123,7 @@ def test_bpe_needs_room_for_every_byte(section: str) -> None:
 def test_conditional_training_needs_a_corpus_with_labels() -> None:
     values = params_with("train_diffusion.class_conditional", True)
     assert parse_config(values).train_diffusion.class_conditional
-    with pytest.raises(InputError, match="needs texts with labels: dataset_name = e2e has none, restaurants, sst2, ag_news have"):
+    with pytest.raises(InputError, match="dataset_name = e2e has none, restaurants, sst2, ag_news, text have"):
         parse_config(values | {"dataset_name": "e2e"})
 
 

@@ -56,6 +56,36 @@ def test_heads_divide_the_width(section: str, width: str, heads: str) -> None:
             "texts that dataset_name = restaurants makes at most",
         ),
         (
+            {"sample_texts.decode_at": 0.5, "sample_texts.sampling_timesteps": 900},
+            "params.yaml: sample_texts: sampling_timesteps = 900 is more than the 672 of train_diffusion.timesteps = 1000 that "
+            "lie above decode_at = 0.5",
+        ),
+        (
+            {"sample_texts.decode_at": 0.5, "train_diffusion.range_start": 0.4},
+            "params.yaml: sample_texts.decode_at = 0.5 is less noise than train_diffusion.range_start = 0.4 trains down to: it "
+            "should be at least 0.594",
+        ),
+        (
+            {"sample_texts.decode_at": 0.6},
+            "params.yaml: sample_texts.decode_at = 0.6 is more noise than the decoder learns to read: it should be at most "
+            "train_autoencoder.latent_noise = 0.5",
+        ),
+        (
+            {
+                "sample_texts.decode_at": 0.4,
+                "train_autoencoder.initialisation": "pretrained",
+                "train_autoencoder.latent_layout": "per_token",
+                "fetch_pretrained.autoencoder_name": "bart",
+            },
+            "params.yaml: sample_texts.decode_at = 0.4 needs train_autoencoder.adapter_layers of at least 1: nothing else learns "
+            "to read noisy states of a pretrained model",
+        ),
+        (
+            {"sample_texts.decode_at": 0.4, "train_diffusion.normalize_latent": False},
+            "params.yaml: sample_texts.decode_at = 0.4 needs train_diffusion.normalize_latent: true, the noise that the decoder "
+            "learns to read",
+        ),
+        (
             {"train_diffusion.laplace_mean": 100},
             "params.yaml: train_diffusion.laplace_mean = 100 with laplace_scale = 0.5 leaves no timestep to draw: "
             "the log-SNRs of noise_schedule = cosine are all far from it",

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.config.yaml_files import flat, merge_preset, read_yaml, value_at
+from annealed_lm.config.yaml_files import differences, flat, merge_preset, read_yaml, value_at
 
 
 def test_flat_names_values_by_their_sections() -> None:
@@ -61,3 +61,8 @@ def test_bytes_and_folders_are_no_yaml(tmp_path: Path) -> None:
         read_yaml(tmp_path / "bytes")
     with pytest.raises(InputError, match="is a folder, not a file of keys and values"):
         read_yaml(tmp_path)
+
+
+def test_differences_are_keys_of_either_side() -> None:
+    assert differences({"a": 1, "b": {"c": 2, "d": [1]}}, {"a": 1.0, "b": {"c": 3, "d": [1]}, "e": None}) == ["b.c", "e"]
+    assert differences({"a": {"b": 1}}, {}) == ["a.b"]

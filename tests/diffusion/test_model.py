@@ -11,7 +11,9 @@ from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from support.tiny import denoiser_settings
 
 SETTINGS = denoiser_settings(dropout=0.5)
-PROCESS = ProcessSettings("tan", timesteps=50, tan_d=3, objective="pred_v", loss_type="l1", normalize_latent=True)
+PROCESS = ProcessSettings(
+    "tan", timesteps=50, tan_d=3, objective="pred_v", loss_type="l1", normalize_latent=True, first_timestep=20
+)
 
 
 def make(settings: DenoiserSettings = SETTINGS, labels: tuple[str, ...] = ()) -> DiffusionModel:

@@ -19,11 +19,12 @@ from annealed_lm.evaluation.text_metrics import (
     memorization,
     repetition,
     seen_trigrams,
+    token_entropy,
     unique_words,
     verbatim_train,
 )
 
-OF_TEXTS_ALONE = (repetition, distinct, doubled_word, empty, mean_words, unique_words, text_metrics.repetitions)
+OF_TEXTS_ALONE = (repetition, distinct, doubled_word, empty, mean_words, token_entropy, unique_words, text_metrics.repetitions)
 TRAINING = ("The cat sat on the mat .", "A dog ran .")
 TWO_CATS = ("the cat sat on the mat", "the cat ran")  # 9 words, 6 of them different; 7 bigrams, 6 different
 
@@ -201,3 +202,12 @@ def test_lists_of_strings_do_as_well(metric: Callable[..., object]) -> None:
 def test_lists_of_strings_do_as_well_for_training_texts(metric: Callable[..., object], training: TrainingNgrams) -> None:
     assert metric(list(TRAINING), list(TRAINING)) == metric(tokenise(TRAINING), training)
     assert metric(TWO_CATS, TRAINING) == metric(tokenise(TWO_CATS), tokenise(TRAINING))
+
+
+def test_entropy_is_that_of_the_words_of_a_text() -> None:
+    assert token_entropy(["a b c d", "a a a a"]) == pytest.approx((2 + 0) / 2)
+    twice, once = 2 / 6, 1 / 6
+    expected = -2 * (twice * np.log2(twice) + once * np.log2(once))
+    assert token_entropy(["the cat saw the cat sit"]) == pytest.approx(expected)
+    assert token_entropy(["", "a b"]) == pytest.approx(1 / 2)
+    assert token_entropy([]) == 0

@@ -12,8 +12,8 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
-from annealed_lm.generation.texts import Outline, SamplingSettings, TextSampler, text_rows
-from support.tiny import CPU, LATENT_DIM, make_autoencoder, make_diffusion_model
+from annealed_lm.generation.texts import Outline, TextSampler, require_known_level, text_rows
+from support.tiny import CPU, LATENT_DIM, SAMPLING, make_autoencoder, make_diffusion_model
 
 LENGTHS_BY_LABEL = {"cheap": (2, 3), "expensive": (4,), "moderate": (5, 6)}
 """Vectors of the training texts of each label, so that a length tells the label."""
@@ -21,7 +21,6 @@ TEXTS_BY_LABEL = {"cheap": 6, "expensive": 18, "moderate": 36}
 LABELS = (*LENGTHS_BY_LABEL, "unheard-of")
 """Of the model; one is of no training text, but perhaps of one for validation."""
 TRAIN = 60
-SAMPLING = SamplingSettings(batch_size=8, mixed_precision="no", sampling_timesteps=3, ddim_sampling_eta=1.0, guidance_weight=1.0)
 DECODING = DecodingSettings(num_beams=2, top_p=0.95, min_length=0, no_repeat_ngram_size=0, repetition_penalty=1.0)
 MakeSampler = Callable[..., TextSampler]
 
@@ -125,7 +124,7 @@ def test_a_text_depends_neither_on_the_number_of_texts_nor_on_the_batch_size(mak
     for count, batch_size in ((20, 8), (30, 30)):
         outline = sampler.outline(count, seed=0)
         latents = sampler.latents(outline, 0, replace(SAMPLING, batch_size=batch_size))
-        texts = {strategy: sampler.texts(latents, strategy, DECODING, 0, batch_size) for strategy in STRATEGIES}
+        texts = {strategy: sampler.texts(latents, strategy, DECODING, 0, batch_size, 0) for strategy in STRATEGIES}
         assert [row.shape for row in latents] == [(length, LATENT_DIM) for length in outline.lengths]
         assert {len(each) for each in texts.values()} == {count}
         drawn.append((latents, texts))
@@ -200,12 +199,20 @@ def test_only_a_model_of_normalised_latents_is_brought_to_the_scale_of_the_train
 def test_texts_are_decoded_by_the_strategy_and_its_settings(make_sampler: MakeSampler) -> None:
     sampler = make_sampler()
     given = sampler.latents(sampler.outline(20, seed=0), 0, SAMPLING)
-    nucleus = sampler.texts(given, "nucleus", DECODING, 0, 8)
-    assert nucleus != sampler.texts(given, "greedy", DECODING, 0, 8)
-    assert nucleus != sampler.texts(given, "nucleus", DECODING, 1, 8)
-    assert nucleus != sampler.texts(given, "nucleus", replace(DECODING, top_p=0.2), 0, 8)
+    nucleus = sampler.texts(given, "nucleus", DECODING, 0, 8, 0)
+    assert nucleus != sampler.texts(given, "greedy", DECODING, 0, 8, 0)
+    assert nucleus != sampler.texts(given, "nucleus", DECODING, 1, 8, 0)
+    assert nucleus != sampler.texts(given, "nucleus", replace(DECODING, top_p=0.2), 0, 8, 0)
 
 
 def test_rows_of_a_file_say_the_label_asked_for_where_there_is_one() -> None:
-    assert text_rows(["a", ""], None) == [{"text": "a"}, {"text": ""}]
-    assert text_rows(["a", ""], ["x", "y"]) == [{"text": "a", "label": "x"}, {"text": "", "label": "y"}]
+    plain = [{"text": "a", "latent_agreement": 0.5}, {"text": "", "latent_agreement": 0.1}]
+    assert text_rows(["a", ""], None, [0.5, 0.1]) == plain
+    assert text_rows(["a", ""], ["x", "y"], [0.5, 0.1]) == [plain[0] | {"label": "x"}, plain[1] | {"label": "y"}]
+
+
+def test_more_noise_than_the_decoder_knows_is_one_sentence() -> None:
+    autoencoder = make_autoencoder(latent_noise=0.5)
+    require_known_level(autoencoder, 0.5)
+    with pytest.raises(InputError, match=r"decode_at = 0\.6 is more noise than the decoder has learned.* at most 0\.5$"):
+        require_known_level(autoencoder, 0.6)

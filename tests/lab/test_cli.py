@@ -49,6 +49,8 @@ def test_help_says_how_to_call_a_command(name: str, capsys: pytest.CaptureFixtur
     documented = import_module(f"annealed_lab.commands.{cli.COMMANDS[name].module}").__doc__
     assert documented is not None
     assert " ".join(documented.split("\n\n")[0].split()) in printed
+    for part in ("Reads: ", "Writes: ", f"Example: python src/lab.py {name}"):
+        assert part in printed
 
 
 def test_a_command_gets_its_name_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from annealed_lm.reporting.plots import (
     CHARACTERS_A_LINE,
     LINES_A_TEXT,
     Columns,
+    decode_at_figure,
     frontier_figure,
     lines_figure,
     quality_figure,
@@ -37,17 +38,21 @@ LEVELS = {"control": {"grammatical": 0.1}, "ceiling": {"grammatical": 0.9, "perp
 FRONTIER = [
     {
         "strategy": strategy,
+        "solver": "ddim",
         "eta": eta,
+        "decode_at": evaluations / 100,
+        "latents": latents,
         "network_evaluations": evaluations,
         "perplexity": perplexity,
         "diversity": evaluations / 100,
     }
-    for strategy, eta, evaluations, perplexity in [
-        ("greedy", 0.0, 50, 20.0),
-        ("greedy", 0.0, 5, 40.0),
-        ("greedy", 1.0, 5, ""),
-        ("nucleus", 1.0, 5, 60.0),
-        ("nucleus", 1.0, 50, ""),
+    for strategy, eta, evaluations, perplexity, latents in [
+        ("greedy", 0.0, 50, 20.0, "diffusion"),
+        ("greedy", 0.0, 5, 40.0, "diffusion"),
+        ("greedy", 0.0, 5, 90.0, "control"),
+        ("greedy", 1.0, 5, "", "diffusion"),
+        ("nucleus", 1.0, 5, 60.0, "diffusion"),
+        ("nucleus", 1.0, 50, "", "diffusion"),
     ]
 ]
 
@@ -142,8 +147,11 @@ def test_a_single_metric_has_a_panel_too() -> None:
     assert len(quality_figure({"grammatical": CURVES["grammatical"]}, {}, "greedy decoding").axes) == 1
 
 
+SAME_LEVEL = [row | {"decode_at": 0.5} for row in FRONTIER]
+
+
 def test_frontier_figure_has_a_panel_for_each_metric_and_a_line_for_each_setting_without_missing_values() -> None:
-    figure = frontier_figure(FRONTIER, ["perplexity", "mauve_train", "diversity"])  # there is no MAUVE in the rows
+    figure = frontier_figure(SAME_LEVEL, ["perplexity", "diversity"])
     assert [axes.get_ylabel() for axes in figure.axes] == ["perplexity", "diversity"]
     assert drawn(figure) == [
         [[(5, 40), (50, 20)], [(5, 60)]],
@@ -153,11 +161,19 @@ def test_frontier_figure_has_a_panel_for_each_metric_and_a_line_for_each_setting
 
 
 def test_frontier_figure_names_every_setting_once_and_draws_it_alike_everywhere() -> None:
-    figure = frontier_figure(FRONTIER, ["perplexity", "diversity"])
-    assert set(legend(figure)) == {"greedy, eta 0", "greedy, eta 1", "nucleus, eta 1"}
+    figure = frontier_figure(SAME_LEVEL, ["perplexity", "diversity"])
+    names = {f"{strategy}, ddim, eta {eta}, decode_at 0.5" for strategy, eta in (("greedy", 0), ("greedy", 1), ("nucleus", 1))}
+    assert set(legend(figure)) == names
     assert len(legend(figure)) == 3
     assert {name: len(found) for name, found in colours(figure).items()} == dict.fromkeys(legend(figure), 1)
     assert len({colour for found in colours(figure).values() for colour in found}) == 3
+
+
+def test_the_figure_over_decode_at_has_the_bounds_beside_the_diffusion() -> None:
+    figure = decode_at_figure(FRONTIER, ["perplexity"])
+    assert "greedy, control" in legend(figure)
+    assert [(0.05, 90.0)] in drawn(figure)[0]
+    assert figure.axes[0].get_xlabel() == "decode at"
 
 
 def test_samples_are_shown_letter_for_letter() -> None:
@@ -192,7 +208,7 @@ def test_a_text_that_fits_is_shown_to_its_end() -> None:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: training_figure(TRAINING, VALIDATION),
     "quality": lambda: quality_figure(CURVES, LEVELS, "greedy decoding"),
-    "frontier": lambda: frontier_figure(FRONTIER, ["perplexity", "diversity"]),
+    "frontier": lambda: frontier_figure(SAME_LEVEL, ["perplexity", "diversity"]),
     "samples": lambda: samples_figure({"greedy": ["$1 and $2"] * 10}),
 }
 

@@ -11,15 +11,15 @@ from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.common.errors import one_sentence_errors
 from annealed_lm.common.files import read_tsv, write_tsv
 from annealed_lm.reporting.report import (
-    SHOWN_METRICS,
+    CLOSING_METRICS,
     SHOWN_STEPS,
     bare_values,
     cell,
+    closing_lines,
     compare_T_schedules,
     evaluation_record,
     scores_table,
     set_rows,
-    summary,
 )
 from annealed_lm.reporting.tables import aligned_rows, by_log_snr, columns, curve, long_table, markdown_table
 from support.tiny import schedule_settings
@@ -218,21 +218,22 @@ def test_bounds_are_shown_of_the_strategies_of_the_samples_alone() -> None:
     assert not any(name.startswith("beam") for name in set_rows({"greedy": STRATEGIES["greedy"]}, REFERENCES))
 
 
-def test_summary_shows_the_metrics_to_look_at_first_in_their_order_and_no_other() -> None:
-    row = dict.fromkeys([*SHOWN_METRICS[::-1], "unique_words"], 0.5)
-    assert summary({"generated": row}).splitlines()[0].split() == list(SHOWN_METRICS)
-
-
-def test_summary_has_a_line_for_each_set_and_a_dash_for_what_it_lacks() -> None:
-    table = summary(
-        {"generated": {"grammatical": 0.9, "perplexity": 12.3456, "mauve_valid": 0.8}, "train_valid": {"perplexity": 9.0}}
+@pytest.mark.parametrize("left_out", [(), ("grammatical", "has_label"), CLOSING_METRICS[1:]])
+def test_a_run_ends_with_at_most_eight_lines_of_80_columns(left_out: tuple[str, ...]) -> None:
+    row = {metric: 1234.5678 for metric in CLOSING_METRICS if metric not in left_out}
+    bare = {"perplexity": 9.0}
+    text = closing_lines(
+        "nucleus", {"nucleus": row, "beam": {}}, {"control": {"nucleus": row}, "ceiling": {"nucleus": row}, "baseline": bare}
     )
-    assert [line.split() for line in table.splitlines()] == [
-        ["grammatical", "perplexity", "mauve_valid"],
-        ["generated", "0.900", "12.346", "0.800"],
-        ["train_valid", "-", "9.000", "-"],
-    ]
-    assert len({len(line) for line in table.splitlines()}) == 1
+    lines = text.splitlines()
+    assert len(lines) <= 8
+    assert max(map(len, lines)) <= 80
+    assert set(lines[0].split()) <= set(row)
+    assert [line.split()[0].strip(",") for line in lines[1:5]] == ["generated", "control", "ceiling", "baseline"]
+    assert "9.000" in lines[4] or "perplexity" in left_out
+    assert {"-"} < set(lines[4].split()) or len(row) == 1
+    assert lines[5].startswith("nucleus decoding")
+    assert "make baseline" in lines[-1]
 
 
 def test_a_table_of_scores_has_the_metrics_that_any_row_has() -> None:

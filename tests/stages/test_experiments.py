@@ -1,4 +1,4 @@
-"""DVC as a user drives it: what an experiment re-runs, what comes from the cache, whose code it runs, what a clone gets."""
+"""DVC as a user drives it: what an experiment re-runs, what comes from the cache, whose code it runs."""
 
 import json
 import re
@@ -53,10 +53,11 @@ def test_an_experiment_runs_the_code_of_its_snapshot_where_other_code_is_install
     module = project / "src" / "annealed_lm" / "config" / "config.py"
     module.write_text(module.read_text() + "\nprint(f'code of {__file__}')\n")
     monkeypatch.setenv("PYTHONPATH", str(project / "src"))
-    output = call(project, "dvc", "exp", "run", "--temp", "--set-param", "train_diffusion.objective=pred_v", forking=False)
-    assert running(output) == DOWNSTREAM
+    changed = ("--set-param", "sample_texts.ddim_sampling_eta=0.5")
+    output = call(project, "dvc", "exp", "run", "--temp", *changed, "sample_texts", forking=False)
+    assert running(output) == {"validate_params", "sample_texts"}
     files = re.findall(r"^code of (.*)$", output, flags=re.MULTILINE)
-    assert len(files) == len(DOWNSTREAM)
+    assert len(files) == 2
     assert all(Path(file).is_relative_to(project / ".dvc" / "tmp" / "exps") for file in files)
 
 
@@ -68,16 +69,6 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Path) -> 
     call(project, "dvc", "exp", "run", "--run-all", forking=False)
     assert re.search(r"queued .*Success", call(project, "dvc", "queue", "status"))
     assert "ddim_sampling_eta" in call(project, "dvc", "params", "diff", "main", "queued")
-
-
-def test_another_clone_pulls_everything_and_runs_nothing(project: Path, tmp_path: Path) -> None:
-    call(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
-    commit(project, "remote")
-    call(project, "dvc", "push")
-    other = clone(project, tmp_path / "clone")
-    call(other, "dvc", "pull")
-    assert running(call(other, "dvc", "exp", "run")) == set()
-    assert call(other, "dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_plots_are_a_page_that_needs_no_network(project: Path) -> None:

@@ -138,7 +138,7 @@ def test_train_diffusion(name: str, shared: Path, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("name", keys_of("sample_texts"))
 def test_sample_texts(name: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_diffusion_model()
-    process = ProcessSettings("cosine", tiny_params()["train_diffusion"]["timesteps"], 9, "pred_noise", "l2", True)
+    process = ProcessSettings("cosine", tiny_params()["train_diffusion"]["timesteps"], 9, "pred_noise", "l2", True, 0)
     DiffusionModel(model.denoiser, process, ()).save(tmp_path / "diffusion")
     paths = {name: shared / name for name in ("latents", "autoencoder")} | {"diffusion": tmp_path / "diffusion"}
     for value in followed("sample_texts", name):

@@ -9,7 +9,7 @@ import torch
 
 import prepare_data
 from annealed_lm.common.errors import InputError
-from annealed_lm.training import processes, trackers
+from annealed_lm.training import processes
 from support.tiny import write_params
 
 
@@ -69,14 +69,32 @@ def test_processes_take_a_gpu_each_or_share_the_cpu(
         assert found == "train_diffusion.num_processes = 2 takes a GPU each, and this machine has 1"
 
 
-def test_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers, "get_available_trackers", lambda: ["dvclive"])
-    assert "trackers names wandb, which is not installed" in refused(tmp_path, monkeypatch, trackers=["wandb"])
-
-
 def test_compiling_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_found() -> None:
         raise InputError("there is no compiler")
 
     monkeypatch.setattr(processes, "require_compiler", none_found)
     assert refused(tmp_path, monkeypatch, train_diffusion={"compile": True}) == "there is no compiler"
+
+
+@pytest.mark.parametrize("section", ["train_autoencoder", "train_language_model"])
+def test_a_vocabulary_that_lacks_many_words(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 160 words, half are "text" and each number comes once: 8 of them may be unknown, and 4 entries are special tokens."""
+    settings = {section: {"vocab_size": 20}}
+    found = refused(tmp_path, monkeypatch, prepare_data={"train_texts": 80}, **settings)
+    assert found == (
+        f"{section}.vocab_size = 20 leaves 40.6% of the words of the training texts unknown, more than 5%: set it to 77 or more, "
+        f"or {section}.tokenizer to bpe, which knows every text"
+    )
+
+
+def test_bytes_and_a_pretrained_vocabulary_know_every_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained = {"initialisation": "pretrained", "latent_dim": 8, "vocab_size": 20}
+    changes = {"train_autoencoder": pretrained, "fetch_pretrained": {"autoencoder_name": "a"}}
+    bpe = {"tokenizer": "bpe", "vocab_size": 260}
+    assert prepare(tmp_path, monkeypatch, train_language_model=bpe, **changes).is_dir()
+
+
+def test_a_conditional_model_of_texts_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = refused(tmp_path, monkeypatch, train_diffusion={"class_conditional": True})
+    assert found.startswith("train_diffusion.class_conditional needs texts with labels, and those of ")

@@ -1,4 +1,4 @@
-"""README's recipe "Add a T schedule", followed literally in a copy of the code."""
+"""The recipe "Add a T schedule" of docs/t-schedules.md, followed literally in a copy of the code."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from support.projects import ROOT, call
 
 def follow(copy: Path) -> str:
     """Do what the recipe's block of Python says to the copy; the name of the new schedule."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Add a T schedule")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "t-schedules.md").read_text(encoding="utf-8").split("## Add a T schedule")[1].split("\n## ")[0]
     block = section.split("```python\n")[1].split("```")[0]
     function, entry = block.split("T_SCHEDULES")
     name = re.search(r"def (\w+)\(", function)
@@ -28,7 +28,7 @@ def follow(copy: Path) -> str:
 def test_the_recipe_gives_a_schedule_that_keeps_the_contract(tmp_path: Path) -> None:
     for name in ("src", "tests", "presets"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"):
+    for name in ("dvc.yaml", "params.yaml", "pyproject.toml"):
         shutil.copy2(ROOT / name, tmp_path / name)
     name = follow(tmp_path)
     params = tmp_path / "params.yaml"

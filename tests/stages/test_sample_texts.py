@@ -26,7 +26,10 @@ EFFECTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"min_length": 11}, ["nucleus"]),
     ({"no_repeat_ngram_size": 1}, ALL_STRATEGIES),
     ({"repetition_penalty": 2.0}, ALL_STRATEGIES),
-    ({"guidance_weight": 3}, ALL_STRATEGIES),
+    ({"guidance_weight": 3}, ["greedy", "nucleus"]),
+    ({"solver": "dpm_solver"}, ["nucleus"]),
+    ({"spacing": "log_snr"}, ["nucleus"]),
+    ({"decode_at": 0.4}, ["greedy", "nucleus"]),
     ({"mixed_precision": "bf16"}, ["nucleus"]),
 ]
 LABELS = ("cheap", "dear", "fair")

@@ -99,7 +99,7 @@ def test_running_the_stage_again_gives_the_same_weights(project: Path, monkeypat
         train(project, monkeypatch)
         files.append({path.name: path.read_bytes() for path in (project / "out").iterdir()})
     assert files[0] == files[1]
-    assert "bottleneck.safetensors" in files[0]
+    assert "reader.safetensors" in files[0]
 
 
 def test_without_a_pretrained_model_its_absence_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

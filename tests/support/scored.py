@@ -32,6 +32,7 @@ TEXT_METRICS = {
     "distinct",
     "verbatim_train",
     "mean_words",
+    "token_entropy",
     "seen_trigrams",
     "doubled_word",
     "empty",

@@ -27,6 +27,7 @@ from annealed_lm.config.yaml_files import merge_preset
 from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.generation.sampling import SamplingSettings
 from annealed_lm.trainers.autoencoder import AutoencoderTraining
 from annealed_lm.trainers.language_model import small_gpt2
 
@@ -44,6 +45,8 @@ COMPRESSED = LatentSettings(
     max_tokens=MAX_TOKENS,
     resampler_layers=1,
     reconstruction_layers=1,
+    latent_noise=0.5,
+    adapter_layers=0,
     frozen_states=False,
 )
 DENOISER = DenoiserSettings(
@@ -61,14 +64,24 @@ AUTOENCODER_TRAINING = AutoencoderTraining(
     seed=0,
     token_dropout=0.3,
     latent_noise=0.3,
+    latent_noise_levels="uniform",
+    full_noise_share=0.0,
     num_train_steps=8,
     batch_size=8,
     learning_rate=0.005,
     lr_warmup_steps=2,
     weight_decay=0.01,
 )
-
-
+SAMPLING = SamplingSettings(
+    batch_size=8,
+    mixed_precision="no",
+    solver="ddim",
+    spacing="trailing",
+    sampling_timesteps=3,
+    ddim_sampling_eta=1.0,
+    decode_at=0.0,
+    guidance_weight=1.0,
+)
 SCHEDULE = ScheduleSettings(
     T_schedule="linear",
     power=2,
@@ -80,6 +93,7 @@ SCHEDULE = ScheduleSettings(
     start_fraction=0.2,
     anneal_fraction=0.5,
     range_in="t",
+    range_start=0,
     base_schedule="linear",
     logit_normal_mean=0,
     logit_normal_std=1,
@@ -136,7 +150,7 @@ def make_diffusion_model(labels: tuple[str, ...] = (), normalize_latent: bool = 
     denoiser = DenoisingTransformer(denoiser_settings(num_classes=len(labels))).eval()
     for parameter in denoiser.parameters():
         nn.init.normal_(parameter, std=0.3)
-    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent), labels)
+    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent, 0), labels)
 
 
 def encode(autoencoder: Autoencoder, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -192,7 +206,7 @@ def load_bart(folder: Path, settings: LatentSettings) -> Autoencoder:
     """What `save_bart` wrote, as a frozen autoencoder."""
     bart = BartForConditionalGeneration.from_pretrained(folder)
     autoencoder = Autoencoder(bart, AutoTokenizer.from_pretrained(folder), settings)
-    autoencoder.freeze_bart()
+    autoencoder.freeze_bart(but_decoder=False)
     return autoencoder.eval()
 
 

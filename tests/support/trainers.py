@@ -18,6 +18,7 @@ from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining, t
 from annealed_lm.trainers.records import Rows, SaveSnapshot, TrainingRecords
 from annealed_lm.trainers.validation import FixedValidation
 from annealed_lm.training.checkpoints import CheckpointStore
+from annealed_lm.training.live_curves import LiveCurves
 from annealed_lm.training.processes import make_accelerator
 from support.tiny import CPU, denoiser_settings, schedule_settings, weight_settings
 
@@ -91,5 +92,7 @@ def make_validation(latents: Path, trainer: DiffusionTrainer) -> FixedValidation
 def run(
     trainer: DiffusionTrainer, store: CheckpointStore, latents: Path, save_snapshot: SaveSnapshot = no_snapshot
 ) -> dict[str, Rows]:
-    records = TrainingRecords(trainer.accelerator, make_validation(latents, trainer), save_snapshot)
+    records = TrainingRecords(
+        trainer.accelerator, make_validation(latents, trainer), save_snapshot, LiveCurves(store.folder / "watched")
+    )
     return train_denoiser(trainer, records, store)

@@ -8,10 +8,19 @@ import torch
 from torch import Tensor
 
 from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.noising import NOISE_LEVELS, NOT_TOLD, LatentNoising
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError
 from annealed_lm.trainers import autoencoder as autoencoder_training
-from annealed_lm.trainers.autoencoder import add_noise, decoder_inputs, drop_tokens, reconstruction_loss, train_autoencoder
+from annealed_lm.trainers.autoencoder import (
+    WITHHELD_LEVELS,
+    AutoencoderTraining,
+    decoder_inputs,
+    draw_levels,
+    drop_tokens,
+    reconstruction_loss,
+    train_autoencoder,
+)
 from annealed_lm.training import loop as training_loop
 from annealed_lm.training.checkpoints import CheckpointStore
 from support.tiny import (
@@ -47,7 +56,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Autoencoder:
 @torch.inference_mode()
 def loss(autoencoder: Autoencoder, token_dropout: float = 0.0, latent_noise: float = 0.0) -> float:
     torch.manual_seed(0)
-    return reconstruction_loss(autoencoder, *encode(autoencoder, TEXTS[:64]), token_dropout, latent_noise).item()
+    levels = latent_noise * torch.rand(64)
+    return reconstruction_loss(autoencoder, *encode(autoencoder, TEXTS[:64]), token_dropout, levels, levels).item()
 
 
 def test_the_loss_falls_from_that_of_guessing_to_almost_none(trained_autoencoders: dict[str, Autoencoder]) -> None:
@@ -60,7 +70,7 @@ def test_the_loss_falls_from_that_of_guessing_to_almost_none(trained_autoencoder
 def test_noise_and_dropped_tokens_make_the_task_harder(trained_autoencoders: dict[str, Autoencoder]) -> None:
     for autoencoder in trained_autoencoders.values():
         assert loss(autoencoder) < loss(autoencoder, latent_noise=0.7) < loss(autoencoder, latent_noise=1.0)
-        assert loss(autoencoder, latent_noise=0.9) < loss(autoencoder, token_dropout=0.9, latent_noise=0.9)
+        assert loss(autoencoder, latent_noise=1.0) < loss(autoencoder, token_dropout=0.9, latent_noise=1.0)
 
 
 def test_padding_is_no_part_of_the_loss() -> None:
@@ -68,8 +78,10 @@ def test_padding_is_no_part_of_the_loss() -> None:
     ids, mask = encode(autoencoder, TEXTS[:8])
     wider = torch.nn.functional.pad(ids, (0, 1), value=autoencoder.tokenizer.pad_token_id)
     wider_mask = torch.nn.functional.pad(mask, (0, 1), value=False)
+    clean = torch.zeros(8)
     torch.testing.assert_close(
-        reconstruction_loss(autoencoder, ids, mask, 0.0, 0.0), reconstruction_loss(autoencoder, wider, wider_mask, 0.0, 0.0)
+        reconstruction_loss(autoencoder, ids, mask, 0.0, clean, clean),
+        reconstruction_loss(autoencoder, wider, wider_mask, 0.0, clean, clean),
     )
 
 
@@ -79,6 +91,8 @@ def test_padding_is_no_part_of_the_loss() -> None:
         {"seed": 1},
         {"token_dropout": 0.0},
         {"latent_noise": 0.0},
+        {"latent_noise_levels": "cosine"},
+        {"full_noise_share": 0.5},
         {"num_train_steps": 9},
         {"batch_size": 9},
         {"learning_rate": 0.001},
@@ -120,20 +134,37 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
 
 def test_the_noise_on_the_latents_grows_over_the_first_quarter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = []
-    original = reconstruction_loss
+    ramps = []
 
-    def recorded(autoencoder: Autoencoder, ids: Tensor, mask: Tensor, token_dropout: float, latent_noise: float) -> Tensor:
-        levels.append(latent_noise)
-        return original(autoencoder, ids, mask, token_dropout, latent_noise)
+    def recorded(count: int, training: AutoencoderTraining, ramp: float, device: torch.device) -> tuple[Tensor, Tensor]:
+        ramps.append(ramp)
+        return draw_levels(count, training, ramp, device)
 
-    monkeypatch.setattr(autoencoder_training, "reconstruction_loss", recorded)
+    monkeypatch.setattr(autoencoder_training, "draw_levels", recorded)
     train(tmp_path, latent_noise=0.5, num_train_steps=20)
-    assert levels == pytest.approx([0.1, 0.2, 0.3, 0.4, *[0.5] * 16])
+    assert ramps == pytest.approx([0.2, 0.4, 0.6, 0.8, *[1.0] * 16])
+
+
+@pytest.mark.parametrize("latent_noise_levels", NOISE_LEVELS)
+def test_levels_are_drawn_up_to_the_highest_and_told_of_half_the_texts(latent_noise_levels: str) -> None:
+    torch.manual_seed(0)
+    training = dataclasses.replace(
+        AUTOENCODER_TRAINING, latent_noise=0.8, latent_noise_levels=latent_noise_levels, full_noise_share=0.25
+    )
+    levels, told = draw_levels(20_000, training, 0.5, CPU)
+    full = levels == 1
+    assert float(full.double().mean()) == pytest.approx(0.25, abs=0.02)
+    drawn = levels[~full] / (0.5 * 0.8)
+    assert float(drawn.max()) == pytest.approx(1, abs=0.01)
+    below = {"uniform": 0.5, "cosine": 1 / 3}  # the share under half the highest level
+    assert float((drawn < 0.5).double().mean()) == pytest.approx(below[latent_noise_levels], abs=0.02)
+    withheld = told == NOT_TOLD
+    assert float(withheld.double().mean()) == pytest.approx(WITHHELD_LEVELS, abs=0.02)
+    assert torch.equal(told[~withheld], levels[~withheld])
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoencoder_training, "add_noise", lambda latents, level: latents * math.nan)
+    monkeypatch.setattr(LatentNoising, "forward", lambda self, latents, levels: latents * math.nan)
     with pytest.raises(InputError, match="the loss is nan at step 0"):
         train(tmp_path)
 
@@ -149,22 +180,6 @@ def test_progress_shows_loss_and_learning_rate_now_and_then(tmp_path: Path, monk
     monkeypatch.setattr(training_loop, "require_finite", recorded)
     train(tmp_path, num_train_steps=22)
     assert shown == [0, 20]
-
-
-@pytest.mark.parametrize("level", [0.0, 0.3, 0.9, 1.0])
-def test_noise_keeps_the_variance(level: float) -> None:
-    torch.manual_seed(0)
-    latents = torch.randn(200, 10, 20)
-    noisy = add_noise(latents, level)
-    assert float(noisy.std()) == pytest.approx(1, abs=0.02)
-    assert float((noisy * latents).mean()) == pytest.approx((1 - level**2) ** 0.5, abs=0.02)  # their correlation
-    assert torch.equal(noisy, latents) == (level == 0)
-
-
-def test_each_text_has_a_noise_level_of_its_own() -> None:
-    latents = torch.ones(3, 50, 50)
-    noisy = add_noise(latents, torch.tensor([0.0, 0.5, 1.0])[:, None, None])
-    assert noisy.std((1, 2)).tolist() == pytest.approx([0, 0.5, 1], abs=0.05)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.35, 0.9])

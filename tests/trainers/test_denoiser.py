@@ -1,3 +1,4 @@
+import dataclasses
 from functools import partialmethod
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from annealed_lm.autoencoder.latents import LatentSet
-from annealed_lm.generation.solvers import SamplingSettings, sample_latents
+from annealed_lm.generation.sampling import sample_latents
 from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.processes import require_compiler
-from support.tiny import LATENT_DIM, write_latents
+from support.tiny import LATENT_DIM, SAMPLING, write_latents
 from support.trainers import LABELS, make_trainer, make_validation, plain_accelerator, run
 
 
@@ -265,7 +266,7 @@ def test_samples_of_a_conditional_model_are_of_their_class(guidance_weight: floa
         trainer.statistics,
         [4] * 150,
         class_ids,
-        SamplingSettings(150, "no", sampling_timesteps=10, ddim_sampling_eta=1, guidance_weight=guidance_weight),
+        dataclasses.replace(SAMPLING, batch_size=150, sampling_timesteps=10, guidance_weight=guidance_weight),
         seed=0,
     )
     rows = LatentSet.load(labelled, "train")

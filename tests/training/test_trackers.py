@@ -17,12 +17,13 @@ from torch import Tensor
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 import train_diffusion
+from annealed_lm.common import machine
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_tsv
+from annealed_lm.common.machine import require_trackers
 from annealed_lm.trainers.denoiser import DiffusionTrainer
-from annealed_lm.training import trackers
 from annealed_lm.training.processes import make_accelerator
-from annealed_lm.training.trackers import WANDB_DEFAULTS, CurveTracking, require_installed, tracking
+from annealed_lm.training.trackers import WANDB_DEFAULTS, CurveTracking, tracking
 from support.projects import ROOT, call, environment
 from support.tiny import write_latents, write_params
 
@@ -222,28 +223,28 @@ def test_what_trackers_hold_of_a_resumed_run_is_whole(latents: Path, tmp_path: P
 def test_a_tracker_that_is_not_installed_is_named_before_anything_is_done(
     latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers, "get_available_trackers", lambda: ["tensorboard"])
+    monkeypatch.setattr(machine, "find_spec", lambda name: name if name == "tensorboard" else None)
     with pytest.raises(
         InputError, match=r"names wandb, dvclive, which is not installed: pip install -r requirements-trackers.txt"
     ):
         run_stage(monkeypatch, tmp_path / "run", latents, ALL)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["params.yaml"]
-    require_installed(["tensorboard"])
+    require_trackers(["tensorboard"])
 
 
 def test_a_package_that_python_does_not_find_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({ALL}))  # find_spec says that they are not there
-from annealed_lm.training.trackers import InputError, require_installed
+from annealed_lm.common.machine import InputError, require_trackers
 for name in {ALL}:
     try:
-        require_installed([name])
+        require_trackers([name])
     except InputError as error:
         print(error)
 """
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
-    lines = call(tmp_path, "python", "-c", program)  # anew: accelerate looks for them when it is imported
+    lines = call(tmp_path, "python", "-c", program)
     assert [line.split(",")[0] for line in lines.splitlines()] == [f"trackers names {name}" for name in ALL]
 
 

@@ -1,7 +1,6 @@
 """What a measurement needs of the machine: its name and speed, clocks, memory, a process of its own."""
 
 import multiprocessing
-import platform
 import resource
 import sys
 import time
@@ -9,9 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 from statistics import median
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -23,19 +21,6 @@ Result = TypeVar("Result")
 PRELOADED = ["torch", "accelerate", "tqdm", "transformers.models.bart.modeling_bart", "transformers.generation.utils"]
 """What takes seconds to import, imported once, by a process that does nothing else: every measurement is a fork of it."""
 MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
-
-
-def processor() -> str:
-    """Return the name of the processor, where the system says it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return what numbers must share to be compared."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"processor": processor(), "threads": torch.get_num_threads(), "device": name, "torch": torch.__version__}
 
 
 def in_fresh_process(work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:

@@ -1,7 +1,7 @@
 """How fast latents are sampled from a diffusion and decoded to texts, each way adding to the one before or standing beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from annealed_lm.config.config import Config, settings_from
 from annealed_lm.diffusion.model import ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import SamplingSettings, per_text_noise, sample_latents
+from annealed_lm.generation.sampling import SamplingSettings, per_text_noise, sample_latents
 from annealed_lm.trainers.assembly import make_denoiser
 
 SMALL_BATCH = 64
@@ -54,8 +54,17 @@ def measure_sampling(config: Config, way: SamplingWay, device: torch.device, tex
     denoiser = make_denoiser(config.train_diffusion, latent_shape(config), seed=0).eval().to(device)
     statistics = LatentStatistics.identity(config.train_autoencoder.latent_dim)
 
-    diffusion = settings_from(config.train_diffusion, ProcessSettings).diffusion(device)
-    settings = SamplingSettings(way.batch_size, way.mixed_precision, steps, ddim_sampling_eta=1, guidance_weight=1)
+    diffusion = settings_from(config.train_diffusion, ProcessSettings, first_timestep=0).diffusion(device)
+    chosen = settings_from(config.sample_texts, SamplingSettings)
+    settings = replace(
+        chosen,
+        batch_size=way.batch_size,
+        mixed_precision=way.mixed_precision,
+        sampling_timesteps=steps,
+        ddim_sampling_eta=1,
+        decode_at=0,
+        guidance_weight=1,
+    )
 
     def sample(count: int) -> list[Floats]:
         return sample_latents(diffusion, denoiser, statistics, lengths[:count], None, settings, seed=0)

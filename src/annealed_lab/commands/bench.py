@@ -2,6 +2,9 @@
 
 Everything but evaluation is measured on random weights and needs no outputs of an experiment. Times are of one machine at one
 moment; the ratios are what to look at.
+
+Reads: params.yaml and, for the evaluation, what the stages made. Writes: outputs/bench.json.
+Example: python src/lab.py bench --sizes default --sections training,sampling
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -15,7 +18,7 @@ from typing import Any
 import torch
 
 from annealed_lab.benchmarks.evaluation import ExperimentOutputs, measure_evaluation
-from annealed_lab.benchmarks.machine import MATRIX_SIZES, describe_machine, in_fresh_process, matrix_rates
+from annealed_lab.benchmarks.machine import MATRIX_SIZES, in_fresh_process, matrix_rates
 from annealed_lab.benchmarks.results import Results, Rows, rate_rows, titled_table
 from annealed_lab.benchmarks.sampling import WAYS_TO_DECODE, measure_decoding, measure_sampling, rows_of_ways, ways_to_sample
 from annealed_lab.benchmarks.sizes import GPU_FACTOR, SIZES, config_of, lengths_vary
@@ -31,6 +34,7 @@ from annealed_lab.experiments.places import add_places
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.intervals import parse_interval
+from annealed_lm.common.machine import describe_machine
 from annealed_lm.config.config import Config, load_config
 from annealed_lm.training.checkpoints import resume_folder
 
@@ -138,7 +142,7 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_places(parser, "params", "texts", "samples", "references", "language-model", "judges")
     parser.add_argument("--resume", type=Path, default=Path(".resume"), help="folder that checkpoints are timed in (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("metrics/bench.json"), help="file (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="file (%(default)s)")
     sections = [*SECTIONS, "evaluation"]
     parser.add_argument(
         "--sections", default=",".join(sections), help="with commas between (%(default)s); results of the others are kept"

@@ -2,6 +2,9 @@
 
 Stale is what is not in use and is either older than --days or of other code: what its stage imports is not what it imports in
 this checkout, which can therefore never resume it. What no training left there is not touched.
+
+Reads: .resume and the code in src. Writes: nothing; it removes folders of .resume.
+Example: python src/lab.py clean-resume --dry-run
 """
 
 import argparse

@@ -4,6 +4,9 @@ Variants of the timestep distribution are compared over their training seeds: me
 its quality, as JSON, tables (Markdown, LaTeX), figures and one HTML page.
 
 An experiment that did not finish, or whose numbers are not those of its parameters, is left out and named.
+
+Reads: the commits of finished experiments, or folders of their files. Writes: outputs/comparison, or where the options say.
+Example: python src/lab.py compare --prefix restaurants-
 """
 
 import argparse
@@ -73,10 +76,10 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
     parser.add_argument("--folders", nargs="+", type=Path, default=[], help="folders of one experiment, or of such folders")
     parser.add_argument("--baseline", default=BASELINE, help="label of the variant to compare with (%(default)s)")
     parser.add_argument("--quality-metric", choices=QUALITY_METRICS, help=f"to reach ({preferred})")
-    parser.add_argument("--out-json", type=Path, default=Path("metrics/comparison.json"), help="file (%(default)s)")
-    parser.add_argument("--out-tables", type=Path, default=Path("plots/comparison"), help="folder (%(default)s)")
-    parser.add_argument("--out-figures", type=Path, default=Path("plots/comparison"), help="folder (%(default)s)")
-    parser.add_argument("--out-page", type=Path, default=Path("plots/comparison/report.html"), help="file (%(default)s)")
+    parser.add_argument("--out-json", type=Path, default=Path("outputs/comparison/comparison.json"), help="file (%(default)s)")
+    parser.add_argument("--out-tables", type=Path, default=Path("outputs/comparison"), help="folder (%(default)s)")
+    parser.add_argument("--out-figures", type=Path, default=Path("outputs/comparison"), help="folder (%(default)s)")
+    parser.add_argument("--out-page", type=Path, default=Path("outputs/comparison/report.html"), help="file (%(default)s)")
     return parser.parse_args(arguments)
 
 

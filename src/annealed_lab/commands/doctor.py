@@ -2,6 +2,9 @@
 
 With --before-run only what concerns a run in this checkout that is about to begin: nothing is said of what is well, and exit
 status 1 means that its experiment would be lost, or spoil another one.
+
+Reads: the checkout, its git and what DVC left. Writes: nothing.
+Example: python src/lab.py doctor
 """
 
 import argparse
@@ -12,6 +15,7 @@ from annealed_lab.experiments.checkout import (
     check_disk,
     check_identity,
     check_leftovers,
+    check_machine,
     check_packages,
     check_params,
     check_path,
@@ -28,6 +32,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "git identity": check_identity,
     "git branch": check_branch,
     "git stash": check_stash,
+    "results": check_machine,
     "path": check_path,
     "other runs": check_running,
     "untracked code": check_untracked_code,

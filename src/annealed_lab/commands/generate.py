@@ -1,54 +1,88 @@
-"""Write synthetic texts with their labels (CSV, columns text and label), so many of each, with a class-conditional model.
+"""Write texts of a trained model to a file: .txt, one a line, or .csv or .jsonl with the columns text and label.
 
-Empty texts are left out, and counted.
+With --label, --count texts of each, and their labels beside them; without, a model that knows labels writes texts of all of them,
+as often as the training set has them, and the file does not say which. Empty texts are left out, and counted.
+
+Reads: an exported model, or that of the workspace (dvc exp apply puts another there). Writes: data/generated.txt.
+Example: python src/lab.py generate --count 1000 --out texts.jsonl
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
 import csv
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
-from annealed_lab.experiments.places import add_places, require_places
-from annealed_lm.autoencoder.model import Autoencoder
-from annealed_lm.common.devices import default_device
-from annealed_lm.common.errors import InputError, tell
-from annealed_lm.common.files import atomic_path
+from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import atomic_path, one_line
 from annealed_lm.common.seeds import derive_seed
-from annealed_lm.config.config import load_config, settings_from
-from annealed_lm.diffusion.model import DiffusionModel
-from annealed_lm.generation.decoding import DecodingSettings
-from annealed_lm.generation.solvers import SamplingSettings
-from annealed_lm.generation.texts import TextSampler
+from annealed_lm.generation.decoding import STRATEGIES
+from annealed_lm.publishing.text_generator import TextGenerator
+
+Rows = Sequence[tuple[str, str | None]]
+"""Texts with their labels; None: the model was told none."""
+EVERY_LABEL = "all"
+
+
+def write_lines(rows: Rows, file: TextIO) -> None:
+    file.writelines(one_line(text) + "\n" for text, _ in rows)
+
+
+def write_csv(rows: Rows, file: TextIO) -> None:
+    """Write the rows under a header, without a column of labels where there are none."""
+    width = 1 if all(label is None for _, label in rows) else 2
+    csv.writer(file).writerows(row[:width] for row in [("text", "label"), *rows])
+
+
+def write_objects(rows: Rows, file: TextIO) -> None:
+    """Write one JSON object a line, without a label where there is none."""
+    for text, label in rows:
+        file.write(json.dumps({"text": text} | ({} if label is None else {"label": label}), ensure_ascii=False) + "\n")
+
+
+WRITERS: dict[str, Callable[[Rows, TextIO], None]] = {".txt": write_lines, ".csv": write_csv, ".jsonl": write_objects}
+"""By how the name of the file ends."""
+
+
+def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options.
+
+    Raises:
+        InputError: --out is of another kind.
+    """
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, required=True, help="how many texts, empty ones among them; of every --label")
+    parser.add_argument("--out", type=Path, default=Path("data/generated.txt"), help="file, .txt, .csv or .jsonl (%(default)s)")
+    parser.add_argument(
+        "--model", type=Path, default=Path("models"), help="exported folder, or a checkout's models/ (%(default)s)"
+    )
+    parser.add_argument("--label", nargs="+", default=[], help=f"that the texts are to have, or {EVERY_LABEL}")
+    parser.add_argument("--length", type=int, help="words that every text is to have")
+    parser.add_argument("--seed", type=int, default=0, help="of the latents and of decoding (%(default)s)")
+    parser.add_argument("--steps", type=int, default=50, help="evaluations of the network for a text (%(default)s)")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="greedy", help="of decoding (%(default)s)")
+    args = parser.parse_args(arguments)
+    if args.out.suffix not in WRITERS:
+        raise InputError(f"--out {args.out}: its name should end with {', '.join(WRITERS)}")
+    return args
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(program, description=__doc__)
-    add_places(parser, "params", "diffusion", "latents", "autoencoder")
-    parser.add_argument("--out", type=Path, default=Path("data/generated.csv"), help="file (%(default)s)")
-    parser.add_argument("--texts-per-label", type=int, required=True, help="how many, empty ones among them")
-    parser.add_argument("--seed", type=int, default=0, help="of the latents and of decoding (%(default)s)")
-    parser.add_argument("--labels", nargs="+", help="(all that the model knows)")
-    args = parser.parse_args(arguments)
-    if args.texts_per_label < 1:
-        raise InputError(f"--texts-per-label {args.texts_per_label}: it should be at least 1")
-    require_places(args, "diffusion", "latents", "autoencoder")
-    config = load_config(args.params)
-    section = config.sample_texts
-
-    sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), default_device())
-    sampler.require_labels(args.labels or [])
-    rows: list[tuple[str, str]] = []
-    for label in args.labels or sampler.model.labels:
-        seed = derive_seed(args.seed, label)
-        outline = sampler.outline_of_label(label, args.texts_per_label, seed)
-        latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
-        texts = sampler.texts(latents, section.strategies[0], settings_from(section, DecodingSettings), seed, section.batch_size)
+    args = parse_arguments(program, arguments)
+    generator = TextGenerator.from_pretrained(args.model)
+    labels = generator.labels if args.label == [EVERY_LABEL] else args.label
+    if args.label == [EVERY_LABEL] and not labels:
+        raise InputError(f"--label {EVERY_LABEL}: the model knows no labels")
+    rows: list[tuple[str, str | None]] = []
+    for label in labels or [None]:
+        seed = args.seed if label is None else derive_seed(args.seed, label)
+        texts = generator.sample(args.count, seed, label, args.length, args.steps, args.strategy)
         rows += [(text, label) for text in texts if text]
-        tell(f"{label}: {len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {texts[0]}")
+        told = "" if label is None else f"{label}: "
+        print(f"{told}{len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {one_line(texts[0])}")
     with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows(rows)
-    tell(f"{len(rows)} texts in {args.out}")
+        WRITERS[args.out.suffix](rows, file)
+    print(f"{len(rows)} texts in {args.out}")

@@ -1,7 +1,11 @@
-"""Score one experiment on the test split, once: five sampling seeds, a file of its own in metrics/test.
+"""Score one experiment on the test split, once: five sampling seeds, a file of its own.
 
 Nothing is to be chosen by what it says. Models and texts come from DVC's cache and the code from the experiment's own commit, so
 an experiment's name, a commit or a branch will do. An interrupted report goes on where it was.
+
+Reads: the experiment's commit, and DVC's cache. Writes: outputs/test/NAME.json. A commit that a report there, or one published
+as results/*/test/NAME.json, is about is refused.
+Example: python src/lab.py test-report --experiment linear
 """
 
 import argparse
@@ -40,12 +44,12 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
 
 def require_first_time(commit: str, experiment: str, metrics: Path) -> None:
-    """Refuse a commit that a file in `metrics` reports on.
+    """Refuse a commit that a file in `metrics`, or one that was published, reports on.
 
     Raises:
         InputError: which file.
     """
-    for path in sorted(metrics.glob("*.json")):
+    for path in sorted([*metrics.glob("*.json"), *Path("results").glob("*/test/*.json")]):
         if read_json(path)["commit"] == commit:
             raise InputError(f"{experiment} was evaluated on the test split already, which is done once: {path} has the numbers")
 
@@ -63,7 +67,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--work", type=Path, default=Path(".resume"), help="folder for what an interrupted report has (%(default)s)"
     )
-    parser.add_argument("--metrics", type=Path, default=Path("metrics/test"), help="folder of the reports (%(default)s)")
+    parser.add_argument("--metrics", type=Path, default=Path("outputs/test"), help="folder of the reports (%(default)s)")
     args = parser.parse_args(arguments)
 
     commit = commit_of(args.experiment)

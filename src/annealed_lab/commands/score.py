@@ -3,6 +3,9 @@
 Files are .txt, one text a line, or .jsonl, one {"text": ...} a line. MAUVE is on sentence features (mauve) and, given a language
 model, on that model's too (mauve_lm). Each stands beside its control, both files shuffled together and cut in two
 (shuffled_union): what two draws from one distribution score.
+
+Reads: the two files and, if they are named, models in local folders. Writes: nothing but what --out names.
+Example: python src/lab.py score --texts mine.txt --references real.txt --count 1000
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
@@ -110,13 +113,16 @@ def arrange(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def format_report(report: dict[str, dict[str, Any]]) -> str:
-    """Return the table and, below it, what was read and the settings of the metrics, a line for each."""
+    """Return the table and, below it, what was read and the settings of the metrics, a line for each, without digests."""
     from annealed_lm.evaluation.scores import format_rows
 
     columns = {"texts": report["scores"], CONTROL: report[CONTROL]}
     table = format_rows({name: {key: value for key, value in row.items() if value is not None} for name, row in columns.items()})
     beside = report["files"] | report["settings"]
-    lines = [f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}" for name, values in beside.items()]
+    lines = [
+        f"{name}: {', '.join(f'{key} {value}' for key, value in values.items() if key != 'sha256')}"
+        for name, values in beside.items()
+    ]
     return "\n".join([table, *lines])
 
 

@@ -1,6 +1,10 @@
-"""Run all experiments of a study, here or on a cluster: python src/lab.py study studies/tiny.yaml
+"""Run all experiments of a study, here or on a cluster.
 
 What was interrupted, however hard, goes on with the same command. A point that fails does not stop the others.
+
+Reads: the study's file (docs/studies.md has its keys) or --schedules and --seeds, params.yaml, and the last commit.
+Writes: an experiment for each point, and logs in runs/STUDY/.
+Example: python src/lab.py study --schedules normal linear cosine --seeds 1 2 3
 """
 
 import argparse
@@ -23,7 +27,7 @@ from annealed_lab.experiments.finished import finished_experiments, git
 from annealed_lab.experiments.lock_file import absent_results
 from annealed_lab.studies.clusters import Cluster
 from annealed_lab.studies.point_runs import Assignment, PointRun, gate, require_commit
-from annealed_lab.studies.points import Point, Study, parse, read_study
+from annealed_lab.studies.points import Point, Study, parse, read_study, study_of_schedules
 from annealed_lab.studies.pool import run_pool
 from annealed_lab.studies.progress import done_points, summary
 from annealed_lab.studies.settings import overrides
@@ -34,6 +38,7 @@ from annealed_lm.config.yaml_files import read_mapping
 CHECKS = (check_repository, check_path, check_identity, check_branch, check_untracked_code, check_python)
 """What would make an experiment fail, or not be what it seems."""
 PARAMS = Path("params.yaml")
+COMPARE = "compare what is done: make compare PREFIX={study}-"
 
 
 def check_checkout() -> None:
@@ -43,6 +48,17 @@ def check_checkout() -> None:
         if finding is not None:
             raise InputError(finding)
     require_commit(git("rev-parse", "HEAD") or "")
+
+
+def chosen_study(args: argparse.Namespace) -> Study:
+    """Return the study of the file, or of the T schedules, that the options name.
+
+    Raises:
+        InputError: it is not what it should be.
+    """
+    if args.study is not None:
+        return read_study(args.study, PARAMS)
+    return study_of_schedules(args.name or "schedules", args.schedules, args.seeds, PARAMS)
 
 
 def chosen_points(study: Study, names: Sequence[str] | None) -> list[Point]:
@@ -92,10 +108,10 @@ def stop_at_signals() -> Event:
     return stop
 
 
-def run_here(work: Sequence[Assignment], workers: int, first_alone: bool, minutes: float | None) -> None:
-    """Run what is missing on this machine."""
+def run_here(work: Sequence[Assignment], workers: int, first_alone: bool, minutes: float | None, done: int) -> None:
+    """Run what is missing on this machine; so many points were done before."""
     seconds = None if minutes is None else 60 * minutes
-    run_pool([PointRun(assignment) for assignment in work], workers, first_alone, seconds, stop_at_signals())
+    run_pool([PointRun(assignment) for assignment in work], workers, first_alone, seconds, stop_at_signals(), done)
 
 
 def run_on_cluster(study: str, points: Sequence[Point], first_alone: bool, file: Path) -> None:
@@ -117,6 +133,10 @@ def check_options(args: argparse.Namespace) -> None:
     InputError: an option has a bad value, or no effect beside another."""
     here = [f"--{option}" for option in ("workers", "minutes") if getattr(args, option) is not None]
     where = ["--slurm"] if args.slurm else []
+    if (args.study is None) != bool(args.schedules and args.seeds) or (args.study and (args.schedules or args.seeds)):
+        raise InputError("a study is a file (studies/*.yaml), or else --schedules and --seeds")
+    if args.study is not None and args.name is not None:
+        raise InputError(f"--name {args.name} is for --schedules: a file has its own name")
     if args.status and here + where:
         raise InputError(f"{(here + where)[0]} says how to run a study: it has no effect with --status")
     if here and where:
@@ -128,8 +148,11 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("study", type=Path)
+    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, nargs="?", help="its file")
+    parser.add_argument("--schedules", nargs="+", metavar="T_SCHEDULE", help="instead of a file: values of T_schedule")
+    parser.add_argument("--seeds", nargs="+", type=int, help="and of random_seed")
+    parser.add_argument("--name", help="of the study of --schedules (schedules)")
     parser.add_argument("--points", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--workers", type=int, help="points at a time; as the study says")
     parser.add_argument("--minutes", type=float, help="then let what runs save, and end")
@@ -143,7 +166,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
     check_options(args)
     with gate():  # a point that starts has params.yaml changed and HEAD detached for a moment
         check_checkout()
-        study = read_study(args.study, PARAMS)
+        study = chosen_study(args)
         points = chosen_points(study, args.points)
         done = done_points(study.points)
         missing = [point for point in points if point.name not in done]
@@ -151,15 +174,19 @@ def main(program: str, arguments: Sequence[str]) -> None:
         threads = study.threads or max(1, (os.cpu_count() or 1) // workers)
         work = assignments(study.name, missing, {"OMP_NUM_THREADS": str(threads)})
     print(summary(study.name, len(points), work), flush=True)
+    if not missing:
+        print(COMPARE.format(study=study.name))
     if args.status or not missing:
         return
     tell_absent_results(missing[0])
-    first_alone = not done and len(missing) > 1
+    first_alone = not done and len(missing) > 1  # it computes what all share
     if args.slurm:
         run_on_cluster(study.name, missing, first_alone, args.slurm)
         return
-    run_here(work, workers, first_alone, args.minutes)
+    run_here(work, workers, first_alone, args.minutes, len(points) - len(missing))
     left = [assignment for assignment in work if assignment.name not in finished_experiments()]
     print(summary(study.name, len(points), left), flush=True)
+    if len(left) < len(points):
+        print(COMPARE.format(study=study.name))
     if left:
         raise SystemExit(1)

@@ -2,6 +2,9 @@
 
 Shares, perplexities, diversity and memorization have their 95 % interval over texts; with several sampling seeds every number
 has its deviation over them. Neither tells how another training seed would come out.
+
+Reads: the last commit and the commits of finished experiments. Writes: nothing but what --out names.
+Example: python src/lab.py table --experiments main linear --metrics grammatical perplexity
 """
 
 import argparse
@@ -10,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.experiments.checkout import check_machine
 from annealed_lab.experiments.evaluations import all_evaluations, named_evaluations
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_text
@@ -59,6 +63,8 @@ def main(program: str, arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
 
     evaluations, left_out = (named_evaluations(args.experiments), []) if args.experiments else all_evaluations()
+    if not args.experiments and (finding := check_machine()):
+        print(f"note: {finding}")
     for reason in left_out:
         print(f"left out: {reason}")
     rows = table_rows(evaluations)

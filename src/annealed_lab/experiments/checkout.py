@@ -1,5 +1,6 @@
 """Check what could go wrong in the next run of this checkout: a check returns what it found in a sentence, or None."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from annealed_lab.experiments.finished import git
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import one_line, partials
+from annealed_lm.common.machine import processor
 from annealed_lm.config.config import load_config
 
 NEEDED_DISK_GB = 2
@@ -99,6 +101,17 @@ def check_stash() -> str | None:
     return (
         f"edits lie in git's stash ({found[0]}), as a dvc exp run that is killed leaves them; git stash show -p {found[1]} shows "
         f"them, and to have them back: {first}git stash pop stash@{{{number}}}"
+    )
+
+
+def check_machine() -> str | None:
+    text = git("show", "HEAD:metrics/machine.json")
+    committed = json.loads(text)["processor"] if text else processor()
+    if committed == processor():
+        return None
+    return (
+        f"the committed results are of another machine ({committed}; here {processor()}), which rounds differently, like another "
+        "seed: make run and make baseline, before you compare with them"
     )
 
 

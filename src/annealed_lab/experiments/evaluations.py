@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from annealed_lab.experiments.finished import LAST_COMMIT, commit_of, finished_experiments, read_text_at
 from annealed_lm.common.errors import InputError
+from annealed_lm.config.yaml_files import differences, flat
 
 PARAMS, EVALUATION = "params.yaml", "metrics/evaluation.json"
 
@@ -30,10 +31,17 @@ def read_evaluation(commit: str) -> dict[str, Any]:
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Return the first setting in which two evaluations differ, with both values; None if they were evaluated alike."""
-    first, second = one["settings"], other["settings"]
-    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
-    return f"{keys[0]}: {first.get(keys[0])} and {second.get(keys[0])}" if keys else None
+    """Return in words the first setting in which two evaluations differ; None if they were evaluated alike."""
+    keys = differences(one["settings"], other["settings"])
+    if not keys:
+        return None
+    section, _, name = keys[0].rpartition(".")
+    if name == "sha256":
+        return f"the weights of the judge of {section}, as where it was trained on another machine"
+    if name == "fingerprint":
+        return "the texts of the corpus"
+    first, second = (flat(each["settings"]).get(keys[0], "absent") for each in (one, other))
+    return f"{keys[0]}: {first} and {second}"
 
 
 def named_evaluations(names: Sequence[str]) -> dict[str, Any]:
@@ -57,21 +65,28 @@ def all_evaluations() -> tuple[dict[str, Any], list[str]]:
     """Return the evaluations of the last commit and of every finished experiment that was evaluated like it, and for every other
     experiment a sentence that says why it is left out. An experiment called HEAD has its commit beside its name.
 
+    Where no experiment was evaluated like the last commit, as on another machine than that of its results, the newest experiment
+    stands in its place.
+
     Raises:
         InputError: the last commit has none.
     """
     last = read_evaluation(commit_of(LAST_COMMIT))
-    evaluations, left_out = {LAST_COMMIT: last}, []
+    finished, left_out = {}, []
     for called, commit in finished_experiments().items():
         name = called if called != LAST_COMMIT else f"{called} (experiment {commit[:7]})"
         try:
-            evaluation = read_evaluation(commit)
+            finished[name] = read_evaluation(commit)
         except InputError as error:
             left_out.append(str(error))
-            continue
-        if found := difference(last, evaluation):
-            left_out.append(f"{name} was evaluated differently from {LAST_COMMIT} ({found})")
-        elif evaluation == last:
+    measure, compared = LAST_COMMIT, last
+    if finished and all(difference(last, evaluation) for evaluation in finished.values()):
+        measure, compared = list(finished.items())[-1]
+    evaluations = {}
+    for name, evaluation in ({LAST_COMMIT: last} | finished).items():
+        if found := difference(compared, evaluation):
+            left_out.append(f"{name} was evaluated differently from {measure} ({found})")
+        elif name != LAST_COMMIT and evaluation == last:
             left_out.append(f"{name} has the numbers of {LAST_COMMIT}")
         else:
             evaluations[name] = evaluation

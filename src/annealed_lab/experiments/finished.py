@@ -5,11 +5,12 @@ A failed or unfinished one has no such commit, so numbers that it would inherit 
 
 import re
 import subprocess
+from collections.abc import Iterator
 
 from annealed_lm.common.errors import InputError
 
 LAST_COMMIT = "HEAD"
-EXPERIMENT_REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
+EXPERIMENT_REF = re.compile(r"refs/exps/(?P<baseline>[0-9a-f]{2}/[0-9a-f]{38})/(?P<name>.+)")
 
 
 def git(*arguments: str) -> str | None:
@@ -20,14 +21,38 @@ def git(*arguments: str) -> str | None:
 
 def finished_experiments() -> dict[str, str]:
     """Return commits by name, the oldest first; of several experiments of one name, on different baselines, the newest."""
-    listed = git("for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)", "refs/exps") or ""
     found: dict[str, str] = {}
-    for line in filter(None, listed.split("\n")):  # not splitlines() or split(): a name may hold any other white space
-        ref, commit = line.rsplit(" ", 1)
+    for ref, commit in listed_experiments():
         if match := EXPERIMENT_REF.fullmatch(ref):
             found.pop(match["name"], None)  # a newer one stands where it belongs
             found[match["name"]] = commit
     return found
+
+
+def experiments_by_baseline() -> dict[str, dict[str, str]]:
+    """Return, for each commit that experiments were made on, their commits by name, the oldest first; the last commit is one even
+    without experiments, and stands first, then the newest.
+
+    Raises:
+        InputError: there is no commit.
+    """
+    last = git("rev-parse", LAST_COMMIT)
+    if last is None:
+        raise InputError("there is no commit here, and experiments are made on one")
+    found: dict[str, dict[str, str]] = {}
+    for ref, commit in listed_experiments():
+        if match := EXPERIMENT_REF.fullmatch(ref):
+            found.setdefault(match["baseline"].replace("/", ""), {})[match["name"]] = commit
+    earlier = sorted(found.keys() - {last}, key=lambda baseline: int(git("show", "-s", "--format=%ct", baseline) or 0))
+    return {last: found.get(last, {})} | {baseline: found[baseline] for baseline in reversed(earlier)}
+
+
+def listed_experiments() -> Iterator[tuple[str, str]]:
+    """Yield ref and commit of what DVC keeps under refs/exps, the oldest first."""
+    listed = git("for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)", "refs/exps") or ""
+    for line in filter(None, listed.split("\n")):  # not splitlines() or split(): a name may hold any other white space
+        ref, commit = line.rsplit(" ", 1)
+        yield ref, commit
 
 
 def commit_of(name: str) -> str:

@@ -5,7 +5,7 @@ has every variant and condition under the seeds that it got to.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
@@ -82,8 +82,28 @@ def read_study(path: Path, params: Path) -> Study:
     Raises:
         InputError: the file, or a point of it, is not what it should be.
     """
+    return study_of(path, read_mapping(path), params)
+
+
+def study_of_schedules(name: str, schedules: Sequence[str], seeds: Sequence[int], params: Path) -> Study:
+    """Return the study of these values of T_schedule and of random_seed, on top of the values in `params`.
+
+    Raises:
+        InputError: the name cannot be that of a study, or a value is not allowed.
+    """
+    variants = {schedule: {"T_schedule": schedule} for schedule in schedules}
+    grid = {"variants": list(schedules), "conditions": ["default"], "seeds": list(seeds)}
+    return study_of(Path(f"{name}.yaml"), {"variants": variants, "conditions": {"default": None}, "grids": [grid]}, params)
+
+
+def study_of(path: Path, values: Mapping[str, Any], params: Path) -> Study:
+    """Return the study of these keys and values; the path names it, also where there is no such file.
+
+    Raises:
+        InputError: as for `read_study`.
+    """
     require_name(path.stem, f"the name of {path}")
-    parsed = parse(StudyFile, read_mapping(path), str(path))
+    parsed = parse(StudyFile, values, str(path))
     grids = [parse(Grid, grid, f"{path}: grids.{number}") for number, grid in enumerate(parsed.grids)]
     base = read_mapping(params)
     if parsed.preset is not None:
@@ -160,13 +180,6 @@ def override(params: dict[str, Any], settings: Mapping[str, Any], where: str) ->
         for name in sections:
             section = section[name]
         section[last] = value
-
-
-def differences(params: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
-    """The dotted keys whose values are not the same, or that only one of the two has."""
-    ours, theirs = flat(params), flat(others)
-    keys = [*ours, *(key for key in theirs if key not in ours)]
-    return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
 
 
 def parse(model: type[S], values: Any, source: str) -> S:

@@ -8,9 +8,9 @@ from ruamel.yaml import YAML
 
 from annealed_lab.experiments.finished import finished_experiments, git, read_text_at
 from annealed_lab.studies.point_runs import Assignment
-from annealed_lab.studies.points import Point, differences
+from annealed_lab.studies.points import Point
 from annealed_lm.common.errors import InputError
-from annealed_lm.config.yaml_files import read_mapping, value_at
+from annealed_lm.config.yaml_files import differences, read_mapping, value_at
 
 
 def done_points(points: Sequence[Point]) -> set[str]:

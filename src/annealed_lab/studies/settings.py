@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annealed_lab.studies.points import differences
-from annealed_lm.config.yaml_files import value_at
+from annealed_lm.config.yaml_files import differences, value_at
 
 
 def overrides(params: Mapping[str, Any], workspace: Mapping[str, Any]) -> list[str]:

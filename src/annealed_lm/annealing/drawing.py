@@ -44,7 +44,7 @@ class Timesteps:
 
     def __init__(self, settings: ScheduleSettings, weights: WeightSettings) -> None:
         self.distribution = make_distribution(settings)
-        self.weights = TimestepWeights(weights, settings.alphas_cumprod())
+        self.weights = TimestepWeights(weights, settings.alphas_cumprod(), settings.trained_timesteps)
 
     def draw(self, step: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Draw the timesteps of the batch of `step`, with the weights of their losses.

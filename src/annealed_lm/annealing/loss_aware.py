@@ -41,9 +41,9 @@ class LossSecondMoment:
     observes = True
 
     def __init__(self, settings: ScheduleSettings) -> None:
-        self.timesteps = settings.timesteps
-        self.losses = np.zeros((settings.timesteps, HISTORY))
-        self.counts = np.zeros(settings.timesteps, dtype=np.int64)
+        self.timesteps = settings.trained_timesteps
+        self.losses = np.zeros((settings.trained_timesteps, HISTORY))
+        self.counts = np.zeros(settings.trained_timesteps, dtype=np.int64)
 
     def density(self, step: int) -> Array:
         """Return the probability of every t at `step`, [timesteps]."""
@@ -94,12 +94,14 @@ class LossCurve:
     observes = True
 
     def __init__(self, settings: ScheduleSettings) -> None:
-        self.timesteps = settings.timesteps
+        self.timesteps = settings.trained_timesteps
         self.to_x_start = settings.to_x_start()
-        self.edges = np.linspace(0, settings.timesteps, min(BINS, settings.timesteps) + 1).round().astype(np.int64)
+        self.edges = (
+            np.linspace(0, settings.trained_timesteps, min(BINS, settings.trained_timesteps) + 1).round().astype(np.int64)
+        )
         self.means = np.zeros(len(self.edges) - 1)
         self.counts = np.zeros(len(self.edges) - 1, dtype=np.int64)
-        self.current = np.full(settings.timesteps, 1 / settings.timesteps)
+        self.current = np.full(settings.trained_timesteps, 1 / settings.trained_timesteps)
 
     def density(self, step: int) -> Array:
         """Return the probability of every t, [timesteps]; it changes every `REFRESH_EVERY` steps."""

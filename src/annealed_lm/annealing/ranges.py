@@ -8,9 +8,8 @@ from collections import Counter
 
 import numpy as np
 
-from annealed_lm.annealing.settings import Array, ScheduleSettings, Unobserving
+from annealed_lm.annealing.settings import HIGHEST_LOG_SNR, Array, ScheduleSettings, Unobserving, share_of_way
 
-HIGHEST_LOG_SNR = 10.0
 ROUNDING = 1e-12
 
 
@@ -18,8 +17,8 @@ class GrowingRange(Unobserving):
     """A uniform distribution over a range of timesteps that starts at one end of [0, T) and grows.
 
     Its size is T_now of the T schedule. With `range_in: log_snr` it is the number of timesteps within the same share of the way
-    along log-SNR from 10 to -10, so that one T_schedule means the same noise under every noise schedule. (The ends of the noise
-    schedules themselves are where they were clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)
+    along log-SNR, so that one T_schedule means the same noise under every noise schedule: from 10 to -10, or from where
+    range_start lies.
 
     Args:
         T_schedule: a name in `t_schedules.T_SCHEDULES`.
@@ -33,7 +32,9 @@ class GrowingRange(Unobserving):
         """The share of the way along log-SNR, from the range's first end on, that lies before t, [timesteps], never falling.
         None: count t."""
         if settings.range_in == "log_snr":
-            level = (HIGHEST_LOG_SNR - np.clip(settings.log_snr(), -HIGHEST_LOG_SNR, HIGHEST_LOG_SNR)) / (2 * HIGHEST_LOG_SNR)
+            log_snr = settings.log_snr()
+            highest = min(float(log_snr[0]), HIGHEST_LOG_SNR) if settings.first_timestep else HIGHEST_LOG_SNR
+            level = share_of_way(log_snr, highest)
             self.way = 1 - level[::-1] if from_noise else level
 
     def size(self, step: int) -> int:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +13,9 @@ from annealed_lm.annealing.t_schedules import DiffusionRange
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
 
 Array = npt.NDArray[np.float64]
+HIGHEST_LOG_SNR = 10.0
+"""Shares of the way along log-SNR are of that from 10 to -10. (The ends of the noise schedules themselves are where they were
+clipped: they differ, and there is next to nothing to learn beyond 10 and -10.)"""
 
 TO_X_START: dict[str, Callable[[Array], Array]] = {
     "pred_x0": np.ones_like,
@@ -34,6 +39,7 @@ class ScheduleSettings:
     start_fraction: float
     anneal_fraction: float
     range_in: str
+    range_start: float
     base_schedule: str
     logit_normal_mean: float
     logit_normal_std: float
@@ -49,25 +55,54 @@ class ScheduleSettings:
         Raises:
             ValueError: there is no such T schedule.
         """
-        return DiffusionRange(T_schedule, self.total_steps, self.timesteps, self.power, self.start_fraction, self.anneal_fraction)
+        return DiffusionRange(
+            T_schedule, self.total_steps, self.trained_timesteps, self.power, self.start_fraction, self.anneal_fraction
+        )
 
     def alphas_cumprod(self) -> Array:
         """Return alphas_cumprod of the noise schedule, decreasing in (0, 1), [timesteps]."""
         return NOISE_SCHEDULES[self.noise_schedule](self.timesteps, self.tan_d)
 
+    @cached_property
+    def first_timestep(self) -> int:
+        """The lowest timestep that is ever drawn: where `range_start` lies in [0, T), as a share of what `range_in` says."""
+        if self.range_in == "log_snr":
+            way = share_of_way(log_snr(self.alphas_cumprod()), HIGHEST_LOG_SNR)
+            return min(int(np.searchsorted(way, self.range_start)), self.timesteps - 1)
+        return int(self.timesteps * Fraction(str(self.range_start)))  # read as the decimal that the user wrote
+
+    @property
+    def trained_timesteps(self) -> int:
+        """How many timesteps there are from the first that is drawn: what a distribution is a distribution over."""
+        return self.timesteps - self.first_timestep
+
     def log_snr(self) -> Array:
-        """Return log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
-        alphas_cumprod = self.alphas_cumprod()
-        log_snr: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
-        return log_snr
+        """Return log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [trained_timesteps]."""
+        return log_snr(self.alphas_cumprod())[self.first_timestep :]
 
     def to_x_start(self) -> Array:
-        """Return the factor that turns the squared loss of the objective into that of x_start, at every t, [timesteps]."""
+        """Return the factor that turns the squared loss of the objective into that of x_start, [trained_timesteps]."""
         return TO_X_START[self.objective](np.exp(self.log_snr()))
 
 
+def log_snr(alphas_cumprod: Array) -> Array:
+    """Return log(alphas_cumprod / (1 - alphas_cumprod)), [timesteps]."""
+    values: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+    return values
+
+
+def share_of_way(values: Array, highest: float) -> Array:
+    """Return the share of the way along log-SNR from `highest` to -10 that lies before each value, in [0, 1]."""
+    length = max(highest + HIGHEST_LOG_SNR, np.finfo(np.float64).tiny)
+    share: Array = (highest - np.clip(values, -HIGHEST_LOG_SNR, highest)) / length
+    return share
+
+
 class TimestepDistribution(Protocol):
-    """A distribution over t that may depend on the training step and on the losses before it."""
+    """A distribution over t that may depend on the training step and on the losses before it.
+
+    Where low timesteps are never drawn (range_start), t counts from the first that is.
+    """
 
     @property
     def observes(self) -> bool:

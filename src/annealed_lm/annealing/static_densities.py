@@ -63,7 +63,7 @@ def logit_normal(settings: ScheduleSettings) -> FixedDensity:
     """Draw t / T = sigmoid(u), u ~ N(logit_normal_mean, logit_normal_std^2): the middle of the range more often than its ends
     (Esser et al. 2024, Stable Diffusion 3, arXiv 2403.03206, equation 19)."""
     normal = NormalDist(settings.logit_normal_mean, settings.logit_normal_std)
-    inner = np.arange(1, settings.timesteps) / settings.timesteps
+    inner = np.arange(1, settings.trained_timesteps) / settings.trained_timesteps
     below = [normal.cdf(float(logit)) for logit in np.log(inner / (1 - inner))]
     return FixedDensity(between(np.array([0.0, *below, 1.0])))
 
@@ -94,9 +94,9 @@ def speed(settings: ScheduleSettings) -> FixedDensity:
     (Wang et al. 2025, arXiv 2405.17403). SpeeD's antithetic pairs of t are a case of the stratified draws that all distributions
     share.
     """
-    t = np.arange(settings.timesteps)
-    density = np.where(t < settings.speed_tau * settings.timesteps, settings.speed_k, 1.0)
-    growth = -np.diff(settings.alphas_cumprod(), prepend=1.0)
+    t = np.arange(settings.trained_timesteps)
+    density = np.where(t < settings.speed_tau * settings.trained_timesteps, settings.speed_k, 1.0)
+    growth = -np.diff(settings.alphas_cumprod(), prepend=1.0)[settings.first_timestep :]
     scaled = (growth - growth.min()) / max(np.ptp(growth), np.finfo(np.float64).tiny)
     weights = 1 - settings.speed_lambda + (2 * settings.speed_lambda - 1) * scaled
     return FixedDensity(density / density.sum(), weights)

@@ -9,8 +9,10 @@ there. A range that grows needs only its shape, in `t_schedules.T_SCHEDULES`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from annealed_lm.annealing.loss_aware import LossCurve, LossSecondMoment
 from annealed_lm.annealing.ranges import GrowingRange, reverse
@@ -24,7 +26,7 @@ class DistributionKind:
     """One value of T_schedule.
 
     Attributes:
-        make: settings -> the distribution.
+        make: settings -> the distribution, over [0, trained_timesteps).
         parameters: dotted keys of params.yaml that it reads, beside T_schedule, timesteps and the noise schedule.
         depends_on_losses: if not, its densities are known before any training.
     """
@@ -67,9 +69,49 @@ DISTRIBUTIONS: dict[str, DistributionKind] = {
 """By value of T_schedule. Those with a base_schedule also read what the base_schedule reads."""
 
 
+class FromFirstTimestep:
+    """A distribution over the timesteps from `first` on, as one over all of them.
+
+    Args:
+        distribution: over t - `first`.
+        first: the lowest timestep that is drawn.
+    """
+
+    def __init__(self, distribution: TimestepDistribution, first: int) -> None:
+        self.distribution = distribution
+        self.first = first
+
+    @property
+    def observes(self) -> bool:
+        """Whether it wants the losses of every step."""
+        return self.distribution.observes
+
+    def density(self, step: int) -> Array:
+        """Return the probability of every t at `step`, [timesteps]."""
+        return np.pad(self.distribution.density(step), (self.first, 0))
+
+    def weights(self, step: int) -> Array | None:
+        """Return the weight of the loss at every t, [timesteps], 0 where none is drawn; None: 1."""
+        weights = self.distribution.weights(step)
+        return None if weights is None else np.pad(weights, (self.first, 0))
+
+    def observe(self, step: int, t: npt.NDArray[np.int64], losses: Array) -> None:
+        """Take in the t of every text of the batch of `step`, and its loss before any weight, both [batch]."""
+        self.distribution.observe(step, t - self.first, losses)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that observing has changed."""
+        return self.distribution.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        self.distribution.restore(state)
+
+
 def make_distribution(settings: ScheduleSettings) -> TimestepDistribution:
-    """Return the distribution that `settings.T_schedule` names."""
-    return DISTRIBUTIONS[settings.T_schedule].make(settings)
+    """Return the distribution that `settings.T_schedule` names, over the timesteps that `settings.range_start` leaves."""
+    distribution, first = DISTRIBUTIONS[settings.T_schedule].make(settings), settings.first_timestep
+    return FromFirstTimestep(distribution, first) if first else distribution
 
 
 def drawn_range(density: Array) -> dict[str, int | float]:

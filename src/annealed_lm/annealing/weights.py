@@ -43,15 +43,17 @@ class TimestepWeights:
     """What the loss at t is multiplied by: the loss weight times the weight that goes with how t is drawn.
 
     `sampling_weights` chooses the latter. `published` is what the distribution's source has. `none` is 1. `inverse_density` is
-    1 / (T p(t)): the loss is then in expectation that of uniform t, over the timesteps that are drawn at all, for an annealed
-    range leaves the others out.
+    1 / (T p(t)), T timesteps being there to draw: the loss is then in expectation that of uniform t, over the timesteps that are
+    drawn at all, for an annealed range leaves the others out.
 
     Args:
         alphas_cumprod: [timesteps].
+        trained_timesteps: how many of them there are to draw.
     """
 
-    def __init__(self, settings: WeightSettings, alphas_cumprod: Array) -> None:
+    def __init__(self, settings: WeightSettings, alphas_cumprod: Array, trained_timesteps: int) -> None:
         self.sampling_weights = settings.sampling_weights
+        self.trained_timesteps = trained_timesteps
         snr = alphas_cumprod / (1 - alphas_cumprod)
         self.of_loss: Array | None = None
         if settings.loss_weight != "none":
@@ -64,7 +66,7 @@ class TimestepWeights:
         if self.sampling_weights == "none":
             return None
         density = distribution.density(step)
-        return np.divide(1 / len(density), density, out=np.zeros_like(density), where=density > 0)
+        return np.divide(1 / self.trained_timesteps, density, out=np.zeros_like(density), where=density > 0)
 
     def at(self, distribution: TimestepDistribution, step: int) -> Array | None:
         """Return the weight of every t at `step`, [timesteps]; None: 1."""

@@ -203,3 +203,17 @@ def gaussian_latents(statistics: LatentStatistics, lengths: Sequence[int], seed:
     width = statistics.mean.shape[1]
     noise = [torch.randn(length, width, generator=generator("cpu", seed, "control", i)) for i, length in enumerate(lengths)]
     return [statistics.unnormalise(each).numpy() for each in noise]
+
+
+def noised_latents(latents: Sequence[Floats], statistics: LatentStatistics, level: float, seed: int) -> list[Floats]:
+    """Return latents [length, latent_dim] as the diffusion has them at a noise level, not normalised on the way in and out.
+
+    They are sqrt(1 - level^2) z + level noise for normalised latents z: level 1 leaves nothing of the text. The noise of text i
+    depends on (seed, i).
+    """
+    noisy = []
+    for i, row in enumerate(latents):
+        z = statistics.normalise(torch.from_numpy(row))
+        noise = torch.randn(z.shape, generator=generator("cpu", seed, "noised", i))
+        noisy.append(statistics.unnormalise((1 - level**2) ** 0.5 * z + level * noise).numpy())
+    return noisy

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
+from annealed_lm.autoencoder.noising import LatentNoising, LevelEmbedding, NoiseAdapter
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path, read_json, write_json
 
 DESCRIPTION = "autoencoder.json"
-BOTTLENECK_WEIGHTS = "bottleneck.safetensors"
+READER_WEIGHTS = "reader.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class LatentSettings:
         max_tokens: longer texts are truncated.
         resampler_layers: blocks in which the queries read the encoder's states (compressed).
         reconstruction_layers: self-attention blocks between the latents and the decoder.
+        latent_noise: the highest noise level that the decoder learns to read.
+        adapter_layers: self-attention blocks that learn it for a frozen decoder of frozen states; 0: nothing does.
         frozen_states: the latents are the encoder's own states, with nothing learned between (per_token, pretrained).
     """
 
@@ -42,6 +45,8 @@ class LatentSettings:
     max_tokens: int
     resampler_layers: int
     reconstruction_layers: int
+    latent_noise: float
+    adapter_layers: int
     frozen_states: bool
 
     @property
@@ -76,6 +81,8 @@ class Bottleneck(nn.Module):
         self.from_latent = nn.Linear(settings.latent_dim, d_model)
         positions = settings.num_latents if self.compressed else settings.max_tokens
         self.position = nn.Parameter(torch.randn(positions, d_model) * d_model**-0.5)
+        self.noising = LatentNoising(settings.num_latents if self.compressed else 1, settings.latent_dim)
+        self.level = LevelEmbedding(d_model)
         self.reconstruction = nn.ModuleList(
             nn.TransformerEncoderLayer(d_model, **options, batch_first=True, norm_first=True)
             for _ in range(settings.reconstruction_layers)
@@ -90,9 +97,11 @@ class Bottleneck(nn.Module):
             states, mask = queries, mask.new_ones(queries.shape[:2])
         return normalise_vectors(self.to_latent(states)), mask
 
-    def expand(self, latents: Tensor, mask: Tensor) -> Tensor:
+    def expand(self, latents: Tensor, mask: Tensor, levels: Tensor | None) -> Tensor:
         """Return the memory of the decoder, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
         memory: Tensor = self.from_latent(latents) + self.position[: latents.shape[1]]
+        if levels is not None:
+            memory = memory + self.level(levels)
         for block in self.reconstruction:
             memory = block(memory, src_key_padding_mask=None if self.compressed else ~mask)
         return memory
@@ -105,6 +114,19 @@ class Bottleneck(nn.Module):
 def normalise_vectors(latents: Tensor) -> Tensor:
     """Shift and scale every vector [..., width] to mean 0 and norm sqrt(width)."""
     return F.layer_norm(latents, latents.shape[-1:])
+
+
+class Reading(nn.Module):
+    """What is trained of a pretrained BART that reads noisy latents: the layers before its decoder, and those of the decoder."""
+
+    def __init__(self, reader: Bottleneck | NoiseAdapter, decoder_layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.reader = reader
+        self.decoder_layers = decoder_layers
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Return all matrices of the decoder's layers, and those of the layers before it."""
+        return [*(p for p in self.decoder_layers.parameters() if p.ndim == 2), *self.reader.hidden_matrices()]
 
 
 class Autoencoder(nn.Module):
@@ -130,7 +152,21 @@ class Autoencoder(nn.Module):
         self.bart = bart
         self.tokenizer = tokenizer
         self.settings = settings
-        self.bottleneck = None if settings.frozen_states else Bottleneck(settings, config.d_model, config.encoder_attention_heads)
+        heads = config.encoder_attention_heads
+        self.bottleneck = None if settings.frozen_states else Bottleneck(settings, config.d_model, heads)
+        self.adapter: NoiseAdapter | None = None
+        if settings.frozen_states and settings.adapter_layers:
+            self.adapter = NoiseAdapter(config.d_model, settings.adapter_layers, heads)
+
+    @property
+    def reader(self) -> Bottleneck | NoiseAdapter | None:
+        """The layers that are trained to read latents for the decoder; None: there are none."""
+        return self.adapter if self.bottleneck is None else self.bottleneck
+
+    @property
+    def highest_level(self) -> float:
+        """The highest noise level that the decoder has learned to read."""
+        return 0.0 if self.reader is None else self.settings.latent_noise
 
     @property
     def normalised(self) -> bool:
@@ -142,30 +178,44 @@ class Autoencoder(nn.Module):
         states = self.bart.model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return (states, mask) if self.bottleneck is None else self.bottleneck.compress(states, mask)
 
-    def memory(self, latents: Tensor, mask: Tensor) -> Tensor:
-        """Return what the decoder reads, [batch, vectors, d_model], from latents [batch, vectors, latent_dim]."""
-        return latents if self.bottleneck is None else self.bottleneck.expand(latents, mask)
+    def memory(self, latents: Tensor, mask: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Return what the decoder reads, [batch, vectors, d_model], from latents [batch, vectors, latent_dim].
 
-    def logits(self, latents: Tensor, mask: Tensor, decoder_ids: Tensor) -> Tensor:
-        """Return the scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens]."""
+        Args:
+            levels: noise levels of the latents, [batch], `noising.NOT_TOLD` where the decoder is not told; None: it is not told
+                of any, and an adapter leaves the latents as they are.
+        """
+        if self.bottleneck is not None:
+            return self.bottleneck.expand(latents, mask, levels)
+        return latents if self.adapter is None or levels is None else self.adapter(latents, mask, levels)
+
+    def logits(self, latents: Tensor, mask: Tensor, decoder_ids: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Return the scores of the next token, [batch, tokens, vocabulary], for the decoder's inputs [batch, tokens].
+
+        Args:
+            levels: as of `memory`.
+        """
         output: Tensor = self.bart(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask)),
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.memory(latents, mask, levels)),
             attention_mask=mask,
             decoder_input_ids=decoder_ids,
             use_cache=False,
         ).logits
         return output
 
-    def freeze_bart(self) -> None:
-        """Leave only the bottleneck to be trained."""
+    def freeze_bart(self, but_decoder: bool) -> None:
+        """Leave only the layers that read latents to be trained, and, with `but_decoder`, those of the decoder."""
         self.bart.requires_grad_(False)
+        self.bart.model.decoder.layers.requires_grad_(but_decoder)
 
-    def learner(self) -> "Autoencoder | Bottleneck":
-        """Return the part that is trained: everything, or the bottleneck of a frozen BART."""
+    def learner(self) -> "Autoencoder | Bottleneck | NoiseAdapter | Reading":
+        """Return the part that is trained: everything, or what reads the latents of a frozen BART."""
         if self.bart.lm_head.weight.requires_grad:
             return self
-        assert self.bottleneck is not None  # with nothing to train there is no training
-        return self.bottleneck
+        assert self.reader is not None  # with nothing to train there is no training
+        layers = self.bart.model.decoder.layers
+        trained = any(parameter.requires_grad for parameter in layers.parameters())
+        return Reading(self.reader, layers) if trained else self.reader
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Return the matrices of BART's layers and of the bottleneck."""
@@ -181,8 +231,8 @@ class Autoencoder(nn.Module):
         with atomic_path(folder) as partial:
             self.bart.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
-            if self.bottleneck is not None:
-                save_file(self.bottleneck.state_dict(), partial / BOTTLENECK_WEIGHTS)
+            if self.reader is not None:
+                save_file(self.reader.state_dict(), partial / READER_WEIGHTS)
             write_json(
                 partial / DESCRIPTION,
                 {"dataset_name": dataset_name, "fingerprint": fingerprint, "latents": asdict(self.settings)},
@@ -200,8 +250,8 @@ class Autoencoder(nn.Module):
         settings = LatentSettings(**read_json(folder / DESCRIPTION)["latents"])
         bart = BartForConditionalGeneration.from_pretrained(folder)
         autoencoder = cls(bart, AutoTokenizer.from_pretrained(folder), settings)
-        if autoencoder.bottleneck is not None:
-            autoencoder.bottleneck.load_state_dict(load_file(folder / BOTTLENECK_WEIGHTS))
+        if autoencoder.reader is not None:
+            autoencoder.reader.load_state_dict(load_file(folder / READER_WEIGHTS))
         return autoencoder.eval()
 
 

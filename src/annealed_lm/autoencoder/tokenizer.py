@@ -1,15 +1,12 @@
 """Tokenizers trained on the corpus: whole words, or byte-level BPE. Both give a text back exactly as it was."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from annealed_lm.common.token_ids import token_ids
-
-SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-"""In the order of BART's vocabulary, ids 0 to 3."""
+from annealed_lm.common.words import SPECIAL_TOKENS, count_words, most_frequent, word_splitter
 
 
 def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
@@ -21,11 +18,9 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int, max_tokens
         vocab_size: at most so many entries, the special tokens included. BPE needs 260 for the bytes alone.
     """
     specials = list(SPECIAL_TOKENS.values())
-    # Both split the text alike, into words with the space before them and punctuation, so that joining restores the text.
-    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    splitter = word_splitter()  # of both kinds
     if kind == "word":
-        counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
-        words = sorted(counts, key=lambda word: (-counts[word], word))[: vocab_size - len(specials)]
+        words = most_frequent(count_words(texts), vocab_size)
         tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(specials + words)}, SPECIAL_TOKENS["unk_token"]))
         tokenizer.add_special_tokens(specials)
     else:

@@ -101,6 +101,15 @@ def read_labels(path: Path) -> list[str | None]:
     return [row.get("label") for row in read_jsonl(path)]
 
 
+LATENT_AGREEMENT = "latent_agreement"
+"""The number beside a text that says how well it agrees with the latents that it was decoded from."""
+
+
+def read_numbers(path: Path, name: str) -> list[float]:
+    """Return the number called `name` of every row of a .jsonl file."""
+    return [row[name] for row in read_jsonl(path)]
+
+
 def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of equal keys as tab-separated values under a header, floats with six significant digits.
 
@@ -109,11 +118,14 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     if not rows:
         raise ValueError(f"no rows for {path}")
-    cells = [list(rows[0])] + [
-        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
-    ]
+    lines = [tsv_line(rows[0]), *(tsv_line(row.values()) for row in rows)]
     with atomic_path(path) as partial:
-        partial.write_text("".join("\t".join(line) + "\n" for line in cells), encoding="utf-8")
+        partial.write_text("".join(lines), encoding="utf-8")
+
+
+def tsv_line(values: Iterable[Any]) -> str:
+    """Return values as a line of a table, floats with six significant digits."""
+    return "\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values) + "\n"
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:

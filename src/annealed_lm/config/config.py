@@ -56,6 +56,15 @@ def parse_config(values: Any, source: str = "params.yaml") -> Config:
         raise InputError("; ".join(sentence(each, source, Config) for each in error.errors())) from error
 
 
+def read_params(path: Path) -> Any:
+    """Return what params.yaml holds, unchecked.
+
+    Raises:
+        InputError: the file is absent, or not YAML.
+    """
+    return read_yaml(path, "; stages run from the project's root")
+
+
 READ: dict[Path, Config] = {}
 """What this process read last from each file."""
 
@@ -66,7 +75,7 @@ def load_config(path: Path) -> Config:
     Raises:
         InputError: the file is absent, not YAML, or does not fit the schema.
     """
-    READ[path] = parse_config(read_yaml(path, "; stages run from the project's root"), path.name)
+    READ[path] = parse_config(read_params(path), path.name)
     return READ[path]
 
 
@@ -81,7 +90,7 @@ def require_unchanged(path: Path) -> None:
     """
     before = flat(READ[path].model_dump())
     try:
-        now = flat(parse_config(read_yaml(path), path.name).model_dump())
+        now = flat(parse_config(read_params(path), path.name).model_dump())
         changed = [f"{key} from {shown(before[key])} to {shown(now[key])}" for key in before if before[key] != now[key]]
     except InputError as error:
         changed = [str(error)]

@@ -3,6 +3,7 @@
 A rule says what is wrong in one sentence, or nothing. All of them are read once every value by itself is what it may be.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,8 +14,10 @@ from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.annealing.weights import TimestepWeights, WeightSettings
 from annealed_lm.config.sections import Parameters
+from annealed_lm.diffusion.noise_schedules import lowest_level, timestep_of_level
 
-LABELLED = ("restaurants", "sst2", "ag_news")
+LABELLED = ("restaurants", "sst2", "ag_news", "text")
+"""Corpora with labels; text has those of its file, and prepare_data looks whether it has any."""
 SMALLEST_BPE = 256 + 4
 """Every byte and the special tokens."""
 MOST_RESTAURANTS = 1_000_000
@@ -34,7 +37,6 @@ PAIRS = (
     AtMost("train_diffusion.lr_warmup_steps", "train_diffusion.num_train_steps"),
     AtMost("train_autoencoder.lr_warmup_steps", "train_autoencoder.num_train_steps"),
     AtMost("train_diffusion.num_processes", "train_diffusion.train_batch_size", 1, "a process has at least one text of a batch"),
-    AtMost("sample_texts.sampling_timesteps", "train_diffusion.timesteps"),
     AtMost("sample_texts.num_samples", "prepare_data.valid_texts", 1, "samples are compared with as many validation texts"),
     AtMost(
         "sample_texts.num_samples",
@@ -159,6 +161,41 @@ def labels_of_the_corpus(parameters: Parameters, schedule: ScheduleSettings, wei
     )
 
 
+def takes_over(parameters: Parameters, schedule: ScheduleSettings, weights: WeightSettings) -> str | None:
+    """Check that sampling ends at a noise level that the denoiser is trained down to and the decoder learns to read."""
+    alphas_cumprod, section = schedule.alphas_cumprod(), parameters.sample_texts
+    autoencoder, level = parameters.train_autoencoder, parameters.sample_texts.decode_at
+    steps = schedule.timesteps - 1 - timestep_of_level(alphas_cumprod, level)
+    if steps < section.sampling_timesteps:
+        return (
+            f"sample_texts: sampling_timesteps = {section.sampling_timesteps} is more than the {steps} of "
+            f"train_diffusion.timesteps = {schedule.timesteps} that lie above decode_at = {level:g}"
+        )
+    lowest = lowest_level(alphas_cumprod, schedule.first_timestep)
+    if level < lowest:
+        return (
+            f"sample_texts.decode_at = {level:g} is less noise than train_diffusion.range_start = {schedule.range_start:g} "
+            f"trains down to: it should be at least {math.ceil(1000 * lowest) / 1000:g}"
+        )
+    if level > autoencoder.latent_noise:
+        return (
+            f"sample_texts.decode_at = {level:g} is more noise than the decoder learns to read: it should be at most "
+            f"train_autoencoder.latent_noise = {autoencoder.latent_noise:g}"
+        )
+    frozen = autoencoder.initialisation == "pretrained" and autoencoder.latent_layout == "per_token"
+    if level and frozen and not autoencoder.adapter_layers:
+        return (
+            f"sample_texts.decode_at = {level:g} needs train_autoencoder.adapter_layers of at least 1: nothing else learns to "
+            "read noisy states of a pretrained model"
+        )
+    if level and not parameters.train_diffusion.normalize_latent:
+        return (
+            f"sample_texts.decode_at = {level:g} needs train_diffusion.normalize_latent: true, the noise that the decoder "
+            "learns to read"
+        )
+    return None
+
+
 def guidance_of_a_model(parameters: Parameters, schedule: ScheduleSettings, weights: WeightSettings) -> str | None:
     """Check that guidance has a model trained with and without labels."""
     weight, withheld = parameters.sample_texts.guidance_weight, parameters.train_diffusion.class_unconditional_prob
@@ -213,7 +250,7 @@ def finite_densities(parameters: Parameters, schedule: ScheduleSettings, weights
 
 def weights_of_the_loss(parameters: Parameters, schedule: ScheduleSettings, weights: WeightSettings) -> str | None:
     """Check that the weights of the loss are numbers of single precision."""
-    of_loss = TimestepWeights(weights, schedule.alphas_cumprod()).of_loss
+    of_loss = TimestepWeights(weights, schedule.alphas_cumprod(), schedule.trained_timesteps).of_loss
     if of_loss is None or (of_loss < np.finfo(np.float32).max).all():
         return None
     return (
@@ -251,6 +288,7 @@ RULES: tuple[Rule, ...] = (
     baseline_beside_the_judge,
     named_pretrained_model,
     labels_of_the_corpus,
+    takes_over,
     guidance_of_a_model,
     signal_and_noise,
     weights_of_the_loss,

@@ -111,8 +111,12 @@ class TrainAutoencoder(Section):
     heads: Width
     resampler_layers: Layers
     reconstruction_layers: NoneOrMoreLayers
+    adapter_layers: NoneOrMoreLayers
+    train_decoder: bool
     token_dropout: OpenShare
-    latent_noise: OpenShare
+    latent_noise: Share
+    latent_noise_levels: Literal["uniform", "cosine"]
+    full_noise_share: Share
     num_train_steps: TrainingSteps
     batch_size: BatchTexts
     learning_rate: LearningRate
@@ -153,6 +157,7 @@ class TrainDiffusion(Section):
     start_fraction: SomeShare
     anneal_fraction: Share
     range_in: Literal["t", "log_snr"]
+    range_start: OpenShare
     base_schedule: Annotated[str, one_of(T_SCHEDULES)]
     logit_normal_mean: Location
     logit_normal_std: Scale
@@ -208,8 +213,11 @@ class SampleTexts(Section):
     num_samples: SampledTexts
     batch_size: BatchTexts
     mixed_precision: Literal["no", "bf16", "fp16"]
+    solver: Literal["ddim", "dpm_solver", "sde_dpm_solver"]
+    spacing: Literal["trailing", "uniform", "log_snr"]
     sampling_timesteps: SamplingSteps
     ddim_sampling_eta: Share
+    decode_at: OpenShare
     guidance_weight: Guidance
     strategies: Annotated[list[DecodingStrategy], Field(min_length=1), AfterValidator(without_repeats)]
     num_beams: Beams

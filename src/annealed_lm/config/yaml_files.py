@@ -65,6 +65,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys whose values are not the same, or that only one of the two has."""
+    ours, theirs = flat(values), flat(others)
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
+
+
 def merge_preset(values: MutableMapping[str, Any], preset: Mapping[str, Any], section: str = "") -> None:
     """Put the values of `preset` in place of those of `values`; every other key stays as it is.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 E2E_ARCHIVE = "e2e-dataset.zip"
 SST2_FILES = {"train": "train.tsv", "test": "dev.tsv"}
 AG_NEWS_FILES = {"train": "train.csv", "test": "test.csv"}
+PLAIN_TEXTS, LABELLED_TEXTS = "texts.txt", "texts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ CORPUS_FILES: dict[str, CorpusFiles] = {
     ),
     "sst2": CorpusFiles(required={"official": tuple(SST2_FILES.values()), "random": (SST2_FILES["train"],)}),
     "ag_news": CorpusFiles(required={"official": tuple(AG_NEWS_FILES.values()), "random": (AG_NEWS_FILES["train"],)}),
-    "text": CorpusFiles(required={"official": ("texts.txt",), "random": ("texts.txt",)}),
+    "text": CorpusFiles(required={"official": (PLAIN_TEXTS,), "random": (PLAIN_TEXTS,)}, instead={PLAIN_TEXTS: LABELLED_TEXTS}),
 }
 """By dataset_name. To add a corpus, enter its files here and its reader in `readers.READERS`."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.corpora.files import AG_NEWS_FILES, CORPUS_FILES, E2E_ARCHIVE, SST2_FILES
+from annealed_lm.corpora.files import AG_NEWS_FILES, CORPUS_FILES, E2E_ARCHIVE, LABELLED_TEXTS, PLAIN_TEXTS, SST2_FILES
+from annealed_lm.corpora.named_columns import read_labelled_texts
 from annealed_lm.corpora.text_files import read_csv, read_lines, read_rows
 
 
@@ -39,12 +40,15 @@ def read_nothing(folder: Path, split: str) -> Splits:
 
 
 def read_text(folder: Path, split: str) -> Splits:
-    """Read one text a line; there is no official split.
+    """Read one text a line, or one JSON object with a text and perhaps a label; there is no official split.
 
     Raises:
-        InputError: the file is not UTF-8.
+        InputError: the file is not UTF-8, or naming the first line that is no such object.
     """
-    return {"train": unlabelled(read_lines(folder / "texts.txt"))}
+    path = CORPUS_FILES["text"].file_of(folder, PLAIN_TEXTS)
+    if path.name == LABELLED_TEXTS:
+        return {"train": [LabelledText(text, label) for text, label in read_labelled_texts(path)]}
+    return {"train": unlabelled(read_lines(path))}
 
 
 def column_numbers(header: Sequence[str], names: Sequence[str]) -> list[int] | None:

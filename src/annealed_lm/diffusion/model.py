@@ -17,7 +17,11 @@ WEIGHTS = "denoiser.safetensors"
 
 @dataclass(frozen=True)
 class ProcessSettings:
-    """The arguments of `GaussianDiffusion`, and whether it works on normalised latents."""
+    """The arguments of `GaussianDiffusion`, and whether it works on normalised latents.
+
+    Attributes:
+        first_timestep: the lowest that the network was trained on.
+    """
 
     noise_schedule: str
     timesteps: int
@@ -25,12 +29,12 @@ class ProcessSettings:
     objective: str
     loss_type: str
     normalize_latent: bool
+    first_timestep: int
 
     def diffusion(self, device: torch.device | str, latent_rms: float = 1.0) -> GaussianDiffusion:
         """Return the process, with its tables on `device`, for latents of this root mean square."""
-        return GaussianDiffusion(
-            self.noise_schedule, self.timesteps, self.tan_d, self.objective, self.loss_type, device, latent_rms
-        )
+        schedule = (self.noise_schedule, self.timesteps, self.tan_d)
+        return GaussianDiffusion(*schedule, self.objective, self.loss_type, device, latent_rms, self.first_timestep)
 
 
 @dataclass(frozen=True)

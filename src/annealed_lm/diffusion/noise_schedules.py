@@ -51,3 +51,25 @@ def tan(timesteps: int, d: float) -> Array:
 
 NOISE_SCHEDULES: dict[str, NoiseSchedule] = {"linear": linear, "cosine": cosine, "sqrt": sqrt, "tan": tan}
 """By value of noise_schedule."""
+
+
+def noise_levels(alphas_cumprod: Array) -> Array:
+    """Return sqrt(1 - alphas_cumprod), the noise level of every timestep, rising in (0, 1), [timesteps].
+
+    It says how noisy x_t is whatever the noise schedule.
+    """
+    levels: Array = np.sqrt(1 - alphas_cumprod)
+    return levels
+
+
+def lowest_level(alphas_cumprod: Array, first_timestep: int) -> float:
+    """Return the lowest noise level that sampling reaches with a network that knows the timesteps from `first_timestep` on.
+
+    The step from there ends one timestep below; 0 stands for x_start.
+    """
+    return float(noise_levels(alphas_cumprod)[first_timestep - 1]) if first_timestep else 0.0
+
+
+def timestep_of_level(alphas_cumprod: Array, level: float) -> int:
+    """Return the highest timestep whose noise level is at most `level`; -1, which stands for x_start, if none is."""
+    return int(np.searchsorted(noise_levels(alphas_cumprod), level, side="right")) - 1

@@ -49,6 +49,7 @@ class GaussianDiffusion:
         loss_type: a name in `LOSSES`.
         device: where the batches are.
         latent_rms: root mean square of the latents, a mean over all their dimensions: 1 if they are normalised.
+        first_timestep: the lowest that the network is trained on.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class GaussianDiffusion:
         loss_type: str,
         device: torch.device | str = "cpu",
         latent_rms: float = 1.0,
+        first_timestep: int = 0,
     ) -> None:
         self.timesteps = timesteps
+        self.first_timestep = first_timestep
         self.objective = objective
         self.loss_function = LOSSES[loss_type]
         self.largest_rms = LARGEST_LATENT * latent_rms

@@ -94,6 +94,19 @@ def doubled_word(texts: Texts) -> float:
     return share(per_text(texts.text_of_word[1:][doubled], texts) > 0)
 
 
+def token_entropy(texts: Texts) -> float:
+    """Return the mean over texts of the entropy of their words, in bits: how evenly a text uses its words, case counting.
+
+    It is reported beside perplexity, which texts of few words, said again and again, make small (Zheng et al. 2025, arXiv
+    2409.02908, section 4). A text without words has none.
+    """
+    texts = tokenise(texts)
+    pairs = np.stack([texts.text_of_word.astype(np.uint64), texts.words])
+    (numbers, _), counts = np.unique(pairs, axis=1, return_counts=True)
+    shares = counts / np.maximum(texts.word_counts, 1)[numbers.astype(np.int64)]
+    return float(-(shares * np.log2(shares)).sum()) / len(texts.texts) if texts.texts else 0.0
+
+
 def empty(texts: Texts) -> float:
     """Return the share of texts without a word."""
     texts = tokenise(texts)
@@ -115,6 +128,7 @@ def text_metrics(texts: Texts, training: Training) -> dict[str, float]:
         "distinct": distinct(texts),
         "verbatim_train": verbatim_train(texts, training),
         "mean_words": mean_words(texts),
+        "token_entropy": token_entropy(texts),
         "seen_trigrams": seen_trigrams(texts, training),
         "doubled_word": doubled_word(texts),
         "empty": empty(texts),

@@ -69,11 +69,13 @@ def decode_latents(
     settings: DecodingSettings,
     seed: int,
     batch_size: int,
+    level: float = 0.0,
 ) -> list[str]:
     """Decode every array [length, latent_dim] to a text, which depends on it and on (seed, i); an empty text keeps its place.
 
     Args:
         strategy: a name in `STRATEGIES`; only nucleus uses random numbers.
+        level: of the noise on the latents, which the decoder is told; 0: they are clean, or nearly so, and it is not told.
 
     Raises:
         InputError: the autoencoder's device cannot compute in `settings.mixed_precision`.
@@ -88,14 +90,15 @@ def decode_latents(
         rows = [torch.from_numpy(latents[i]) for i in indices]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
         mask = torch.arange(padded.shape[1], device=device) < torch.tensor([len(row) for row in rows], device=device)[:, None]
-        if autoencoder.normalised:  # back to where the decoder expects them
+        if level == 0 and autoencoder.normalised:  # back to where clean latents lie
             padded = normalise_vectors(padded)
+        levels = torch.full((len(rows),), level, device=device) if level else None
         choice = LogitsProcessorList()
         if strategy == "nucleus":
             choice.append(NucleusChoice(settings.top_p, text_uniforms(indices, config.max_length, seed).to(device)))
         with autocast(device, settings.mixed_precision):
             ids = bart.generate(
-                encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask)),
+                encoder_outputs=BaseModelOutput(last_hidden_state=autoencoder.memory(padded, mask, levels)),
                 attention_mask=mask,
                 generation_config=config,
                 logits_processor=choice,

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from annealed_lm.autoencoder.encoding import encode_ids
-from annealed_lm.autoencoder.latents import Floats, gaussian_latents
+from annealed_lm.autoencoder.latents import gaussian_latents, noised_latents
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.diffusion.normalization import LatentStatistics
@@ -17,16 +15,6 @@ TEXTS = 500
 BATCH_SIZE = 250
 SHOWN_TEXTS = 10
 PLAIN_GREEDY = DecodingSettings(num_beams=1, top_p=1.0, min_length=0, no_repeat_ngram_size=0, repetition_penalty=1.0)
-
-
-def noisy(latents: Floats, statistics: LatentStatistics, level: float, random: torch.Generator) -> Floats:
-    """Return latents with noise, sqrt(1 - level^2) z + level eps for normalised latents z: level 1 leaves nothing of the text.
-
-    Latents are [length, latent_dim], and not normalised on the way in and out.
-    """
-    z = statistics.normalise(torch.from_numpy(latents))
-    z = (1 - level**2) ** 0.5 * z + level * torch.randn(z.shape, generator=random)
-    return statistics.unnormalise(z).numpy()
 
 
 def share_in_place(expected: Sequence[int], found: Sequence[int]) -> float:
@@ -48,11 +36,10 @@ def reconstruction_report(autoencoder: Autoencoder, texts: Sequence[str], seed: 
     latents = encode_ids(autoencoder, ids, BATCH_SIZE)
     per_position = autoencoder.settings.latent_layout == "compressed"
     statistics = LatentStatistics.of(latents, per_position)
-    random = torch.Generator().manual_seed(seed)
     report: dict[str, Any] = {}
     for level in NOISE_LEVELS:
         decoded = decode_latents(
-            autoencoder, [noisy(each, statistics, level, random) for each in latents], "greedy", PLAIN_GREEDY, seed, BATCH_SIZE
+            autoencoder, noised_latents(latents, statistics, level, seed), "greedy", PLAIN_GREEDY, seed, BATCH_SIZE
         )
         decoded_ids = tokenize(autoencoder.tokenizer, decoded, max_tokens)
         report[f"noise_{level}"] = {

@@ -1,188 +1,162 @@
-"""Sampling latents from the trained diffusion (DDIM, Song et al. 2021, arXiv 2010.02502), with classifier-free guidance where it
-is conditioned on classes."""
+"""How a step of sampling goes from one noise level to a lower one, and between which timesteps: numbers, known before any step.
+
+Every solver here is linear: x = a x_t + b x_start + c (x_start of the step before) + s (fresh noise), where x_start is what the
+network predicts at t. With signal sqrt(alphas_cumprod), noise sqrt(1 - alphas_cumprod), and lambda = log(signal / noise).
+To add a solver, write one function here and name it in `SOLVERS`; to add a spacing, in `SPACINGS`.
+"""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from annealed_lm.common.devices import autocast
-from annealed_lm.common.errors import InputError
-from annealed_lm.common.seeds import generator
-from annealed_lm.diffusion.denoiser import DenoisingTransformer
-from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
+from annealed_lm.diffusion.noise_schedules import timestep_of_level
+
+Alphas = npt.NDArray[np.float64]
+X_START = -1
+"""The timestep that stands for x_start: no noise is left."""
 
 
-def ddim_timesteps(timesteps: int, sampling_timesteps: int) -> list[tuple[int, int]]:
-    """(t, next t) from T - 1 down to -1, which stands for x_start, in `sampling_timesteps` even strides."""
-    grid = torch.linspace(-1, timesteps - 1, sampling_timesteps + 1, dtype=torch.float64).round().long().flip(0).tolist()
-    return list(pairwise(grid))
+class SolverStep(NamedTuple):
+    """From t to the next timestep.
+
+    Attributes:
+        x_t, x_start, previous, noise: what the latents at t, the predicted x_start, that of the step before, and fresh normal
+            noise are multiplied by.
+    """
+
+    t: int
+    x_t: float
+    x_start: float
+    previous: float
+    noise: float
 
 
-class DDIMStep(NamedTuple):
-    """From t to the next: x = signal * x_start + direction * (the noise predicted at t) + sigma * (fresh noise)."""
+class NoisePoint(NamedTuple):
+    """A timestep on the way: how much signal and noise it has."""
 
     t: int
     signal: float
-    direction: float
-    sigma: float
+    noise: float
+
+    @classmethod
+    def of(cls, alphas_cumprod: Alphas, t: int) -> "NoisePoint":
+        """Return the point of timestep t, -1 for x_start."""
+        signal = 1.0 if t == X_START else float(alphas_cumprod[t])
+        return cls(t, math.sqrt(signal), math.sqrt(1 - signal))
+
+    @property
+    def log_ratio(self) -> float:
+        """Return lambda, infinite at x_start."""
+        return math.log(self.signal / self.noise) if self.noise else math.inf
 
 
-def ddim_steps(diffusion: GaussianDiffusion, sampling_timesteps: int, eta: float) -> list[DDIMStep]:
-    """Every step down to x_start (equations 12 and 16); eta 1 is ancestral sampling, eta 0 adds no noise.
+def trailing(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
+    """Return timesteps in even strides from T - 1 to `stop` (Lin et al. 2024, arXiv 2305.08891, table 2).
 
-    Coefficients are numbers, known before the first step, so that no step waits for the device.
+    The network is evaluated at all but the last.
     """
-    alphas = [*diffusion.alphas_cumprod.tolist(), 1.0]  # the last stands for t = -1: x_start itself
-    steps = []
-    for t, next_t in ddim_timesteps(diffusion.timesteps, sampling_timesteps):
-        alpha, next_alpha = alphas[t], alphas[next_t]
-        sigma = eta * math.sqrt((1 - alpha / next_alpha) * (1 - next_alpha) / (1 - alpha))
-        direction = math.sqrt(max(1 - next_alpha - sigma**2, 0))
-        steps.append(DDIMStep(t, math.sqrt(next_alpha), direction, sigma))
-    return steps
+    return [round(t) for t in np.linspace(len(alphas_cumprod) - 1, stop, count + 1)]
 
 
-def guided(denoiser: Denoiser, num_classes: int, guidance_weight: float) -> Denoiser:
-    """The denoiser moved away from what it says without a class: uncond + guidance_weight * (cond - uncond); with weight 1 it is
-    the denoiser itself.
+def uniform(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
+    """Return timesteps in even strides from T - 1 to the one before `stop`, and `stop`: the last step is the shortest."""
+    return [*(round(t) for t in np.linspace(len(alphas_cumprod) - 1, stop + 1, count)), stop]
 
-    Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, equation 6, whose w is guidance_weight - 1). What a network's
-    output says of x_start and of the noise is affine in it, so mixing outputs mixes both. The two evaluations run as one batch
-    and read the same self_cond.
+
+def log_snr(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
+    """Return the timesteps nearest to even strides of log-SNR from T - 1 to `stop` (Lu et al. 2022, arXiv 2206.00927, section 3).
+
+    Where `stop` is x_start, whose log-SNR is infinite, the strides end at t = 0. Where even strides would fall on one timestep
+    twice, the next one is taken.
+    """
+    values = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+    last = max(stop, 0)
+    ends = np.linspace(values[-1], values[last], count + (stop != X_START))
+    nearest = [int(np.abs(values - value).argmin()) for value in ends] + [X_START] * (stop == X_START)
+    return distinct(nearest)
+
+
+def distinct(timesteps: list[int]) -> list[int]:
+    """Return falling timesteps that are all different, as near as may be to those given, whose ends stay."""
+    count = len(timesteps) - 1
+    from_below = [max(t, timesteps[-1] + count - place) for place, t in enumerate(timesteps)]
+    falling = from_below[:1]
+    for place, t in enumerate(from_below[1:], 1):
+        falling.append(max(min(t, falling[-1] - 1), timesteps[-1] + count - place))
+    return falling
+
+
+SPACINGS: dict[str, Callable[[Alphas, int, int], list[int]]] = {"trailing": trailing, "uniform": uniform, "log_snr": log_snr}
+"""By value of spacing: (alphas_cumprod, evaluations of the network, last timestep) -> timesteps, falling, one more than
+evaluations."""
+
+
+def ddim_step(here: NoisePoint, there: NoisePoint, before: NoisePoint | None, eta: float) -> SolverStep:
+    """Return a step of DDIM (Song et al. 2021, arXiv 2010.02502, equations 12 and 16): eta 1 is ancestral sampling, eta 0 adds no
+    noise."""
+    sigma = eta * math.sqrt(max(1 - (here.signal / there.signal) ** 2, 0)) * there.noise / here.noise
+    direction = math.sqrt(max(there.noise**2 - sigma**2, 0))
+    x_t = direction / here.noise
+    return SolverStep(here.t, x_t, there.signal - x_t * here.signal, 0.0, sigma)
+
+
+def with_previous(step: SolverStep, here: NoisePoint, there: NoisePoint, before: NoisePoint | None) -> SolverStep:
+    """Return a first-order step made second-order: x_start is extrapolated by that of the step before.
+
+    To the middle of the step in lambda, which is what DPM-Solver++(2M) does. The last step to x_start has no middle, and the
+    first one has none before: they stay.
+    """
+    if before is None or there.t == X_START:
+        return step
+    ratio = (there.log_ratio - here.log_ratio) / (here.log_ratio - before.log_ratio) / 2
+    return step._replace(x_start=step.x_start * (1 + ratio), previous=-step.x_start * ratio)
+
+
+def dpm_solver_step(here: NoisePoint, there: NoisePoint, before: NoisePoint | None, eta: float) -> SolverStep:
+    """Return a step of DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, algorithm 2): second order, no noise is added."""
+    return with_previous(ddim_step(here, there, before, 0.0), here, there, before)
+
+
+def sde_dpm_solver_step(here: NoisePoint, there: NoisePoint, before: NoisePoint | None, eta: float) -> SolverStep:
+    """Return a step of SDE-DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, appendix B): second order, of the SDE."""
+    if there.t == X_START:
+        return SolverStep(here.t, 0.0, 1.0, 0.0, 0.0)
+    decay = math.exp(here.log_ratio - there.log_ratio)
+    fresh = -math.expm1(2 * (here.log_ratio - there.log_ratio))
+    first = SolverStep(here.t, there.noise / here.noise * decay, there.signal * fresh, 0.0, there.noise * math.sqrt(fresh))
+    return with_previous(first, here, there, before)
+
+
+Solver = Callable[[NoisePoint, NoisePoint, NoisePoint | None, float], SolverStep]
+"""(where the step begins, where it ends, where the step before began or None, eta) -> the step."""
+
+SOLVERS: dict[str, Solver] = {
+    "ddim": ddim_step,
+    "dpm_solver": dpm_solver_step,
+    "sde_dpm_solver": sde_dpm_solver_step,
+}
+"""By value of solver; eta is read by ddim alone."""
+
+
+def solver_steps(
+    alphas_cumprod: Alphas, solver: str, spacing: str, count: int, eta: float, decode_at: float, from_level: float = 1.0
+) -> list[SolverStep]:
+    """Return the steps from noise down to the noise level `decode_at`, `count` evaluations of the network.
 
     Args:
-        denoiser: trained on classes, some of them withheld; `num_classes` as class_id tells it of none.
-
-    Raises:
-        InputError: guidance, and no classes to guide towards.
+        alphas_cumprod: [timesteps].
+        solver, spacing: names in `SOLVERS` and `SPACINGS`.
+        count: at most as many as there are timesteps above the last.
+        decode_at: a noise level sqrt(1 - alphas_cumprod) in [0, 1): the last timestep is the highest that has at most this noise;
+            0: x_start.
+        from_level: steps that begin at more noise are left out.
     """
-    if guidance_weight == 1:
-        return denoiser
-    if not num_classes:
-        raise InputError(
-            f"sample_texts.guidance_weight = {guidance_weight:g} guides towards a class, and the model knows none: "
-            "it must be 1, or the model trained with train_diffusion.class_conditional: true"
-        )
-
-    def evaluate(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
-        assert class_id is not None  # there is nothing to guide towards without
-        classes = torch.cat([class_id, torch.full_like(class_id, num_classes)])
-        twice = None if self_cond is None else torch.cat([self_cond, self_cond])
-        output = denoiser(torch.cat([x_t, x_t]), torch.cat([noise_level, noise_level]), torch.cat([mask, mask]), twice, classes)
-        cond, uncond = output.float().chunk(2)  # their difference is small beside them
-        return uncond + guidance_weight * (cond - uncond)
-
-    return evaluate
-
-
-@torch.inference_mode()
-def ddim_sample(
-    diffusion: GaussianDiffusion,
-    denoiser: Denoiser,
-    mask: Tensor,
-    noise: Callable[[], Tensor],
-    steps: Sequence[DDIMStep],
-    class_id: Tensor | None,
-) -> Tensor:
-    """x_start [batch, length, width] from noise; each step is conditioned on the x_start of the step before.
-
-    Args:
-        mask: [batch, length], True: real.
-        noise: standard normal noise [batch, length, width], fresh at each call: to start from, then to be added in each step.
-        steps: of `ddim_steps`.
-        class_id: int64 [batch]; None: no text has a class.
-    """
-    x_t = noise()
-    x_start: Tensor | None = None
-    for step in steps:
-        t = torch.full((len(mask),), step.t, device=mask.device)
-        prediction = diffusion.predict(denoiser, x_t, t, mask, x_start, class_id)
-        x_start = prediction.x_start
-        x_t = step.signal * x_start + step.direction * prediction.noise
-        if step.sigma > 0:
-            x_t += step.sigma * noise()
-    return x_t  # which the last step leaves at x_start
-
-
-def per_text_noise(
-    indices: Sequence[int], lengths: Sequence[int], width: int, seed: int, device: torch.device
-) -> Callable[[], Tensor]:
-    """Return a source of standard normal noise [batch, longest, width], padded with zeros, other noise at each call; what text i
-    gets at the k-th call depends on (seed, i), its length and k, not on the batch.
-
-    One generator a text, as in edm2 (Karras et al. 2024, arXiv 2312.02696, its StackedRandomGenerator). On a CPU torch reads 32
-    bits of a seed, so that of n texts about n^2 / 2^33 pairs share their noise: not one among thousands.
-    """
-    generators = [generator(device, seed, "sample", index) for index in indices]
-
-    def noise() -> Tensor:
-        rows = torch.zeros(len(generators), max(lengths), width, device=device)
-        for row, length, own in zip(rows, lengths, generators, strict=True):
-            row[:length].normal_(generator=own)
-        return rows
-
-    return noise
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """The parameters of the stage sample_texts that decide how latents are sampled, under their names in params.yaml.
-
-    Attributes:
-        batch_size: texts at once; it changes nothing beyond rounding.
-        mixed_precision: of the denoiser, a name in `PRECISIONS`; all else is in single precision.
-        guidance_weight: of `guided`; anything but 1 needs classes.
-    """
-
-    batch_size: int
-    mixed_precision: str
-    sampling_timesteps: int
-    ddim_sampling_eta: float
-    guidance_weight: float
-
-
-def sample_latents(
-    diffusion: GaussianDiffusion,
-    denoiser: DenoisingTransformer,
-    statistics: LatentStatistics,
-    lengths: Sequence[int],
-    class_ids: Sequence[int] | None,
-    settings: SamplingSettings,
-    seed: int,
-) -> list[npt.NDArray[np.float32]]:
-    """Sample latents [length, latent_dim] of one text for every length, not normalised, on the device of `diffusion`.
-
-    Those of text i depend on (seed, i) only, and on its class.
-
-    Args:
-        class_ids: of the texts, for a model that knows classes; None: no text has a class.
-
-    Raises:
-        InputError: guidance of a model without classes, or the device cannot compute in this precision.
-    """
-    device, batch_size = diffusion.alphas_cumprod.device, settings.batch_size
-    evaluated = guided(denoiser, denoiser.settings.num_classes, settings.guidance_weight)
-    width = statistics.mean.shape[1]
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    latents: dict[int, npt.NDArray[np.float32]] = {}
-    for start in tqdm(range(0, len(order), batch_size), desc="sampling", disable=None):
-        indices = order[start : start + batch_size]
-        batch_lengths = [lengths[i] for i in indices]
-        mask = torch.arange(max(batch_lengths), device=device) < torch.tensor(batch_lengths, device=device)[:, None]
-        noise = per_text_noise(indices, batch_lengths, width, seed, device)
-        class_id = None if class_ids is None else torch.tensor([class_ids[i] for i in indices], device=device)
-        with autocast(device, settings.mixed_precision):  # of the network: sums and products of tensors stay float32
-            steps = ddim_steps(diffusion, settings.sampling_timesteps, settings.ddim_sampling_eta)
-            x_start = ddim_sample(diffusion, evaluated, mask, noise, steps, class_id)
-        for i, row in zip(indices, statistics.unnormalise(x_start).cpu(), strict=True):
-            latents[i] = row[: lengths[i]].numpy()
-    return [latents[i] for i in range(len(lengths))]
+    timesteps = SPACINGS[spacing](alphas_cumprod, count, timestep_of_level(alphas_cumprod, decode_at))
+    points = [NoisePoint.of(alphas_cumprod, t) for t in timesteps]
+    points = [point for point in points if point.noise <= from_level]
+    earlier = [None, *points]
+    return [SOLVERS[solver](here, there, earlier[place], eta) for place, (here, there) in enumerate(pairwise(points))]

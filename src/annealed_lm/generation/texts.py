@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ import torch
 from annealed_lm.autoencoder.latents import Floats, LatentIndex, draw_training_rows
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import LATENT_AGREEMENT
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.diffusion.normalization import LatentStatistics
+from annealed_lm.generation.agreement import latent_agreement
 from annealed_lm.generation.decoding import DecodingSettings, decode_latents
-from annealed_lm.generation.solvers import SamplingSettings, sample_latents
+from annealed_lm.generation.sampling import SamplingSettings, sample_latents
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,9 @@ class TextSampler:
     def __init__(self, model: DiffusionModel, latents: Path, autoencoder: Autoencoder, device: torch.device) -> None:
         self.model = model
         self.train = LatentIndex.load(latents, "train")
-        statistics = LatentStatistics.load(latents)
-        self.statistics = statistics if model.process.normalize_latent else statistics.changing_nothing()
+        self.latent_statistics = LatentStatistics.load(latents)
+        normalised = model.process.normalize_latent
+        self.statistics = self.latent_statistics if normalised else self.latent_statistics.changing_nothing()
         self.autoencoder = autoencoder.to(device)
         self.device = device
 
@@ -98,18 +102,40 @@ class TextSampler:
         )
 
     def texts(
-        self, latents: Sequence[Floats], strategy: str, settings: DecodingSettings, seed: int, batch_size: int
+        self, latents: Sequence[Floats], strategy: str, settings: DecodingSettings, seed: int, batch_size: int, level: float
     ) -> list[str]:
         """Return the text of every latent, written by a decoding strategy; an empty text keeps its place.
 
+        Args:
+            level: of the noise on the latents: `SamplingSettings.decode_at`.
+
         Raises:
-            InputError: the device cannot compute in this precision.
+            InputError: the device cannot compute in this precision, or the decoder does not know noise of this level.
         """
-        return decode_latents(self.autoencoder, latents, strategy, settings, seed, batch_size)
+        require_known_level(self.autoencoder, level)
+        return decode_latents(self.autoencoder, latents, strategy, settings, seed, batch_size, level)
+
+    def agreement(self, latents: Sequence[Floats], texts: Sequence[str], batch_size: int) -> list[float]:
+        """Return the agreement of every text with the latents that it was decoded from (`latent_agreement`)."""
+        return latent_agreement(self.autoencoder, self.latent_statistics, latents, texts, batch_size)
 
 
-def text_rows(texts: Sequence[str], labels: Sequence[str] | None) -> list[dict[str, str]]:
-    """Return the rows of a file: every text, with the label that it was to have, if any."""
+def require_known_level(autoencoder: Autoencoder, level: float) -> None:
+    """Check that the decoder has learned to read latents of this noise level.
+
+    Raises:
+        InputError: it has learned less noise.
+    """
+    if level > autoencoder.highest_level:
+        raise InputError(
+            f"decode_at = {level:g} is more noise than the decoder has learned to read: it should be at most "
+            f"{autoencoder.highest_level:g}"
+        )
+
+
+def text_rows(texts: Sequence[str], labels: Sequence[str] | None, agreement: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the rows of a file: every text, with the label that it was to have, if any, and its latent agreement."""
+    rows = [{"text": text, LATENT_AGREEMENT: each} for text, each in zip(texts, agreement, strict=True)]
     if labels is None:
-        return [{"text": text} for text in texts]
-    return [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+        return rows
+    return [row | {"label": label} for row, label in zip(rows, labels, strict=True)]

@@ -70,23 +70,38 @@ def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[s
 
 
 def frontier_figure(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Figure:
-    """Draw each metric against the number of network evaluations a text, one line for each decoding strategy and eta."""
-    shown = [metric for metric in metrics if metric in rows[0]]
-    figure = Figure(figsize=(9, 2.2 * len(shown)), layout="constrained")
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    lines = dict.fromkeys((row["strategy"], row["eta"]) for row in rows)
-    for axes, metric in zip(panels, shown, strict=True):
-        for number, (strategy, eta) in enumerate(lines):
-            line = sorted(
-                (row["network_evaluations"], row[metric])
-                for row in rows
-                if (row["strategy"], row["eta"]) == (strategy, eta) and row[metric] != ""
-            )
+    """Draw each metric against the number of network evaluations a text, one line for each setting beside it."""
+    sampled = [row for row in rows if row["latents"] == "diffusion"]
+    names = [f"{row['strategy']}, {row['solver']}, eta {row['eta']:g}, decode_at {row['decode_at']:g}" for row in sampled]
+    return metric_panels(sampled, names, "network_evaluations", metrics, log=True)
+
+
+def decode_at_figure(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Figure:
+    """Draw each metric against the noise level at which the decoder takes over: the diffusion's, control's and ceiling's."""
+    names = [
+        f"{row['strategy']}, {row['latents']}"
+        + (f", {row['solver']}, {row['network_evaluations']} evaluations" if row["latents"] == "diffusion" else "")
+        for row in rows
+    ]
+    return metric_panels(rows, names, "decode_at", metrics, log=False)
+
+
+def metric_panels(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], x: str, metrics: Sequence[str], *, log: bool
+) -> Figure:
+    """Draw a panel for each metric, in which the rows of one name are a line against their column `x`."""
+    figure = Figure(figsize=(10, 2.2 * len(metrics)), layout="constrained")
+    panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        for number, line in enumerate(dict.fromkeys(names)):
+            points = {(row[x], row[metric]) for row, name in zip(rows, names, strict=True) if name == line and row[metric] != ""}
             style = {"color": f"C{number}", "marker": "o", "markersize": 3}  # the same in every panel, whatever another lacks
-            axes.plot(*zip(*line, strict=True), label=f"{strategy}, eta {eta:g}", **style)
+            if points:
+                axes.plot(*zip(*sorted(points), strict=True), label=line, **style)
         axes.set_ylabel(metric)
-        axes.set_xscale("log")
-    panels[-1].set_xlabel("network evaluations a text")
+        if log:
+            axes.set_xscale("log")
+    panels[-1].set_xlabel(x.replace("_", " "))
     name_lines(figure)
     return figure
 

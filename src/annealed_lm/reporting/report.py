@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tabulate import tabulate
-
 from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, drawn_range, make_distribution
-from annealed_lm.reporting.tables import Columns, markdown_table, transposed
+from annealed_lm.reporting.tables import Columns, aligned, markdown_table, transposed
 
 SHOWN_STEPS = 300
 """So many points show the shape of a T schedule, however long the training."""
@@ -26,6 +24,10 @@ SHOWN_METRICS = (
     "doubled_word",
     "memorization",
 )
+CLOSING_METRICS = ("grammatical", "has_label", "perplexity", "mauve_train", "mauve_valid", "diversity", "memorization")
+CLOSING_COLUMNS = 5
+WHERE = "scores: metrics/, texts: plots/samples.txt, figures: plots/"
+NEXT = "next: make baseline (commit this run), then experiments and make show"
 
 
 def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
@@ -91,9 +93,21 @@ def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics:
     )
 
 
-def summary(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Return sets of texts as lines, the metrics to look at first as columns, a dash where a set has no such metric."""
-    shown = [metric for metric in SHOWN_METRICS if any(metric in row for row in rows.values())]
+def closing_lines(strategy: str, strategies: Mapping[str, Mapping[str, float]], references: Mapping[str, Any]) -> str:
+    """Return what a run ends with, eight lines of 80 columns at most: how its texts score, beside their bounds, and what is next.
+
+    Args:
+        strategy: of decoding, whose rows are shown.
+        strategies: row of the generated texts by strategy.
+        references: row by set of texts; those of control and ceiling by strategy.
+    """
+    rows = {
+        "generated": strategies[strategy],
+        "control, noise": references["control"][strategy],
+        "ceiling, real": references["ceiling"][strategy],
+        "baseline, GPT-2": references["baseline"],
+    }
+    shown = [metric for metric in CLOSING_METRICS if metric in rows["generated"]][:CLOSING_COLUMNS]
     lines = [[name, *(f"{row[metric]:.3f}" if metric in row else "-" for metric in shown)] for name, row in rows.items()]
-    alignment = ["left"] + ["right"] * len(shown)
-    return tabulate(lines, headers=["", *shown], tablefmt="plain", disable_numparse=True, colalign=alignment)
+    table = aligned([["", *shown], *lines])
+    return "\n".join([table, f"{strategy} decoding; {WHERE}", NEXT])

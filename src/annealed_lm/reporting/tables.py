@@ -51,6 +51,15 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as plain text, the first column to the left and the others to the right, the first line a header.
+
+    White space that begins a cell stays. (With tabulate's own headers, each column would be wider than it must be.)
+    """
+    alignment = ["left"] + ["right"] * (len(lines[0]) - 1)
+    return tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=alignment, preserve_whitespace=True)
+
+
 def cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

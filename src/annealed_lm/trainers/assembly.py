@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from annealed_lm.annealing.drawing import Timesteps
+from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.weights import WeightSettings
 from annealed_lm.autoencoder.latents import LatentSource
 from annealed_lm.common.seeds import derive_seed
@@ -50,6 +51,11 @@ def make_denoiser(section: TrainDiffusion, shape: LatentShape, seed: int) -> Den
     )
 
 
+def process_settings(section: TrainDiffusion, schedule: ScheduleSettings) -> ProcessSettings:
+    """Return the settings of the diffusion that is trained with this schedule."""
+    return settings_from(section, ProcessSettings, first_timestep=schedule.first_timestep)
+
+
 def make_trainer(
     section: TrainDiffusion,
     varied: Varied,
@@ -67,7 +73,7 @@ def make_trainer(
     schedule = schedule_settings(section, varied.T_schedule, varied.power)
     return DiffusionTrainer(
         make_denoiser(section, shape, varied.random_seed),
-        settings_from(section, ProcessSettings).diffusion(accelerator.device, statistics.rms),
+        process_settings(section, schedule).diffusion(accelerator.device, statistics.rms),
         Timesteps(schedule, settings_from(section, WeightSettings)),
         latents,
         statistics,

@@ -1,7 +1,8 @@
 """Training the autoencoder, so that its decoder reads noisy latents and does not write from habit.
 
-Noise on the latents makes the decoder robust to what the diffusion gets wrong; dropping its own inputs makes it read the
-latents: a decoder that sees every word before the next is a language model, and writes fluently from noise.
+Noise on the latents makes the decoder robust to what the diffusion gets wrong, and lets it take over from latents that are still
+noisy. Dropping its own inputs makes it read the latents: a decoder that sees every word before the next is a language model, and
+writes fluently from noise.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from annealed_lm.autoencoder.model import Autoencoder
+from annealed_lm.autoencoder.noising import NOISE_LEVELS, NOT_TOLD
 from annealed_lm.common.padding import pad_ids
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
@@ -20,17 +22,27 @@ from annealed_lm.training.optimizers import OptimizerSettings, make_schedulers, 
 
 LATENT_NOISE_RAMP = 0.25
 """Share of training over which the noise on the latents grows to its full level."""
+WITHHELD_LEVELS = 0.5
+"""Share of texts whose noise level the decoder is not told: it then reads x_start of the diffusion, whose errors are unknown."""
 CHECKPOINT_EVERY: int | str = "30s"
 SHOW_EVERY = 20
 
 
 @dataclass(frozen=True)
 class AutoencoderTraining:
-    """The parameters of the stage train_autoencoder that its training reads, under their names in params.yaml."""
+    """The parameters of the stage train_autoencoder that its training reads, under their names in params.yaml.
+
+    Attributes:
+        latent_noise: the highest noise level.
+        latent_noise_levels: a name in `NOISE_LEVELS`: how levels are drawn below it.
+        full_noise_share: share of texts of which the decoder gets noise alone, so that it learns to write without latents.
+    """
 
     seed: int
     token_dropout: float
     latent_noise: float
+    latent_noise_levels: str
+    full_noise_share: float
     num_train_steps: int
     batch_size: int
     learning_rate: float
@@ -38,14 +50,15 @@ class AutoencoderTraining:
     weight_decay: float
 
 
-def add_noise(latents: Tensor, level: Tensor | float) -> Tensor:
-    """Return sqrt(1 - level^2) latents + level eps: latents of unit variance keep it.
+def draw_levels(count: int, training: AutoencoderTraining, ramp: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Draw the noise levels of a batch, and what the decoder is told of them, both [count].
 
     Args:
-        level: in [0, 1], a number or [batch, 1, 1].
+        ramp: share of `latent_noise` that has been reached, in (0, 1].
     """
-    level = torch.as_tensor(level)
-    return (1 - level**2).sqrt() * latents + level * torch.randn_like(latents)
+    drawn = ramp * training.latent_noise * NOISE_LEVELS[training.latent_noise_levels](torch.rand(count, device=device))
+    levels = drawn.masked_fill(torch.rand(count, device=device) < training.full_noise_share, 1.0)
+    return levels, levels.masked_fill(torch.rand(count, device=device) < WITHHELD_LEVELS, NOT_TOLD)
 
 
 def decoder_inputs(autoencoder: Autoencoder, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,12 +77,22 @@ def drop_tokens(autoencoder: Autoencoder, inputs: Tensor, share: float) -> Tenso
     return inputs.masked_fill(dropped, autoencoder.tokenizer.unk_token_id)
 
 
-def reconstruction_loss(autoencoder: Autoencoder, ids: Tensor, mask: Tensor, token_dropout: float, latent_noise: float) -> Tensor:
-    """Return the cross-entropy of the texts' tokens given their noisy latents, a mean over real tokens."""
+def reconstruction_loss(
+    autoencoder: Autoencoder, ids: Tensor, mask: Tensor, token_dropout: float, levels: Tensor, told: Tensor
+) -> Tensor:
+    """Return the cross-entropy of the texts' tokens given their noisy latents, a mean over real tokens.
+
+    Args:
+        levels, told: noise levels of the latents, and what the decoder is told of them, both [batch].
+    """
+    assert autoencoder.reader is not None  # it is what reads noisy latents
     latents, latent_mask = autoencoder.encode(ids, mask)
-    levels = latent_noise * torch.rand(len(ids), 1, 1, device=ids.device)
+    noising = autoencoder.reader.noising
+    if noising.training:
+        noising.observe(latents, latent_mask)
     inputs, labels = decoder_inputs(autoencoder, ids)
-    logits = autoencoder.logits(add_noise(latents, levels), latent_mask, drop_tokens(autoencoder, inputs, token_dropout))
+    inputs = drop_tokens(autoencoder, inputs, token_dropout)
+    logits = autoencoder.logits(noising(latents, levels), latent_mask, inputs, told)
     labels = labels.masked_fill(labels == autoencoder.tokenizer.pad_token_id, -100)
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
@@ -95,9 +118,8 @@ def train_autoencoder(
     def train_step(step: int) -> dict[str, float | Tensor] | None:
         ids, mask = pad_ids([token_ids[row] for row in order.batch(step)], autoencoder.tokenizer.pad_token_id)
         ramp = min(1.0, (step + 1) / (LATENT_NOISE_RAMP * training.num_train_steps))
-        loss = reconstruction_loss(
-            autoencoder, ids.to(device), mask.to(device), training.token_dropout, training.latent_noise * ramp
-        )
+        levels, told = draw_levels(len(ids), training, ramp, device)
+        loss = reconstruction_loss(autoencoder, ids.to(device), mask.to(device), training.token_dropout, levels, told)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0, foreach=True)
         for optimizer, scheduler in zip(optimizers, schedulers, strict=True):

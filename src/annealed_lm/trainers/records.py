@@ -10,6 +10,7 @@ from torch import Tensor
 
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.trainers.validation import FixedValidation
+from annealed_lm.training.live_curves import LiveCurves
 from annealed_lm.training.trackers import CurveTracking
 
 Rows = list[dict[str, Any]]
@@ -61,11 +62,14 @@ class TrainingRecords:
             the checkpoint is there after a resume, and the steps that a resume repeats write it again.
     """
 
-    def __init__(self, accelerator: Accelerator, validation: FixedValidation, save_snapshot: SaveSnapshot) -> None:
+    def __init__(
+        self, accelerator: Accelerator, validation: FixedValidation, save_snapshot: SaveSnapshot, live: LiveCurves
+    ) -> None:
         self.curves: dict[str, Rows] = {"training": [], "validation": [], "validation_by_log_snr": [], "timing": []}
         self.validation = validation
         self.save_snapshot = save_snapshot
         self.tracking = CurveTracking(accelerator)
+        self.live = live
         self.last_tick = time.perf_counter()
 
     def add_training_row(self, done: int, row: dict[str, float]) -> None:
@@ -83,5 +87,6 @@ class TrainingRecords:
         self.curves["validation_by_log_snr"] += [{"step": done} | row for row in self.validation.by_log_snr(losses)]
 
     def hand_over(self) -> None:
-        """Give the trackers the rows that they have not had."""
+        """Give the trackers, and the tables to watch, the rows that they have not had."""
         self.tracking.hand_over(self.curves)
+        self.live.hand_over(self.curves)

@@ -34,8 +34,8 @@ class ValidationBatch(NamedTuple):
 class FixedValidation:
     """The same texts, timesteps and noise at every step, of every run and every T schedule.
 
-    t stands at the middles of equal strata of the whole range [0, T), whatever training draws: training losses of two T schedules
-    cannot be compared, these can.
+    t stands at the middles of equal strata of the whole range [0, T), or of what range_start leaves of it, whatever training
+    draws there: training losses of two T schedules cannot be compared, these can, where range_start is the same.
 
     Args:
         latents: of the validation texts; the first `VALIDATION_TEXTS` are used.
@@ -57,7 +57,8 @@ class FixedValidation:
         # At random: t must not follow the order of the texts, which is by length.
         order = torch.randperm(count, generator=generator("cpu", "validation", "order"))
         self.diffusion = diffusion
-        self.t = ((order + 0.5) / count * diffusion.timesteps).long().to(device)
+        first, trained = diffusion.first_timestep, diffusion.timesteps - diffusion.first_timestep
+        self.t = (first + (order + 0.5) / count * trained).long().to(device)
         self.self_condition = self_condition
         self.batches: list[ValidationBatch] = []
         for start in range(0, count, VALIDATION_BATCH):

@@ -29,9 +29,13 @@ def source_of(script: Path) -> Path:
 
 
 def files_of(module: str, source: Path) -> set[Path]:
-    """Return the files in `source` that importing `module` runs: its own, and what is written in the packages above it."""
+    """Return the files in `source` that importing `module` runs: its own, and what is written in the packages above it.
+
+    The outermost package's is left out: it hands out names when they are asked for, and decides nothing (tests/test_house.py).
+    """
     above = [source.joinpath(*module.split(".")[:depth]) for depth in range(1, module.count(".") + 2)]
     files = [path for folder in above for path in (folder.with_suffix(".py"), folder / "__init__.py")]
+    files.remove(above[0] / "__init__.py")
     return {path for path in files if path.exists() and path.stat().st_size > 0}
 
 

@@ -29,6 +29,10 @@ Values = Mapping[str, float | int | torch.Tensor]
 Step = Callable[[int], Values | None]
 """step (0-based) -> the values to show and record, or None where nothing is due; they include the loss."""
 
+BAR = "{desc} {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
+COLUMNS = 80
+SHOWN = ("loss", "T_now")
+"""Of the values of a step, those for which such a line has room."""
 AGREE_EVERY = 10
 """Steps between two agreements of all processes, which make them wait for each other."""
 
@@ -121,7 +125,8 @@ def run_steps(
     num_train_steps = settings.num_train_steps
     first = store.load(state, records)
     require_same_start(first, store, processes)
-    bar = tqdm(total=num_train_steps, initial=first, desc=settings.description, disable=None if processes.is_main else True)
+    silent = None if processes.is_main else True  # None: where no one watches
+    bar = tqdm(desc=settings.description, total=num_train_steps, initial=first, bar_format=BAR, ncols=COLUMNS, disable=silent)
     with stop_requests() as stop, bar as progress:
         for step in range(first, num_train_steps):
             torch.manual_seed(step_seed(settings.seed, step, processes))
@@ -169,7 +174,7 @@ def show(shown: Values | None, step: int, progress: Any, store: CheckpointStore)
     if shown is not None:
         values = {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in shown.items()}
         require_finite(values["loss"], step, store)
-        progress.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+        progress.set_postfix({name: f"{values[name]:.4g}" for name in SHOWN if name in values}, refresh=False)
     progress.update()
 
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.training.trackers import require_installed
+from annealed_lm.common.machine import require_trackers
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def make_accelerator(mixed_precision: str, trackers: Sequence[str], tracker_fold
     Raises:
         InputError: the device cannot compute in this precision, or a tracker is not installed.
     """
-    require_installed(trackers)
+    require_trackers(trackers)
     try:
         accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # else accelerate sees one process where several share a CPU

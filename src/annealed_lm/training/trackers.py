@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
 
 from annealed_lm.common.errors import InputError
 
@@ -23,21 +22,6 @@ SCALARS = {
 
 WANDB_DEFAULTS = {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_X_DISABLE_MACHINE_INFO": "true"}
 """Where the user has not set these: without the last two, wandb asks the network even when it is offline."""
-
-
-def require_installed(trackers: Sequence[str]) -> None:
-    """Check that all trackers are installed: accelerate would leave out one that is not and not say so.
-
-    Raises:
-        InputError: a tracker's package, which has its name, is not installed.
-    """
-    installed = {str(tracker) for tracker in get_available_trackers()}
-    missing = [name for name in trackers if name not in installed]
-    if missing:
-        raise InputError(
-            f"trackers names {', '.join(missing)}, which is not installed: pip install -r requirements-trackers.txt, "
-            "or take it out of trackers"
-        )
 
 
 @contextmanager

@@ -62,7 +62,7 @@ from annealed_lm.diffusion.denoiser import DenoisingTransformer, forward_flops, 
 from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.judges import Judges
 from annealed_lm.generation import solvers
-from annealed_lm.generation.solvers import per_text_noise
+from annealed_lm.generation.sampling import per_text_noise
 from annealed_lm.trainers.assembly import make_denoiser
 from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, draw_features
 from support.tiny import CPU, ROOT

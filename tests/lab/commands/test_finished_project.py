@@ -59,7 +59,7 @@ def test_experiments_that_were_evaluated_differently_do_not_stand_in_one_table(p
 
 def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
     lab(project, "test-report", "--experiment", "linear")
-    record = json.loads((project / "metrics" / "test" / "linear.json").read_text())
+    record = json.loads((project / "outputs" / "test" / "linear.json").read_text())
     assert record["settings"]["held_out"] == "test"
     assert record["settings"]["eval_seeds"] == [42, 43, 44, 45, 46]
     assert record["T_schedule"] == "linear"
@@ -78,19 +78,26 @@ def test_the_test_split_is_reported_once_with_five_seeds(project: Path) -> None:
 
 
 def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) -> None:
-    sweep = ("frontier", "--eta", "1", "--strategies", "greedy", "--sampling-timesteps")
+    sweep = ("frontier", "--eta", "1", "--strategies", "greedy", "--decode-at", "0.3", "--sampling-timesteps")
     lab(project, *sweep, "2", "5")
     kept = {path: path.stat().st_mtime_ns for path in (project / ".frontier").rglob("*.json")}
-    assert len(kept) == 2
+    assert len(kept) == 3 + 2  # settings of sampling, and the bounds of two noise levels
     lab(project, *sweep, "2", "5", "10")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    record = json.loads((project / "metrics" / "frontier.json").read_text())
-    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10]
+    record = json.loads((project / "outputs" / "frontier" / "frontier.json").read_text())
+    assert [row["setting"]["network_evaluations"] for row in record["rows"]] == [2, 5, 10, 5]
+    assert [row["setting"]["decode_at"] for row in record["rows"]] == [0, 0, 0, 0.3]
     samples = json.loads((project / "metrics" / "evaluation.json").read_text())["samples"]["greedy"]
+    references = json.loads((project / "metrics" / "evaluation.json").read_text())["references"]
     assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
-    assert (project / "plots" / "frontier.png").stat().st_size > 0
+    assert all(record["rows"][1][bound] == references[bound]["greedy"] for bound in ("control", "ceiling"))
+    assert record["rows"][3]["ceiling"]["latent_agreement"]["value"] < record["rows"][1]["ceiling"]["latent_agreement"]["value"]
+    figures = (project / "outputs" / "frontier" / f"{name}.png" for name in ("frontier", "frontier_decode_at"))
+    assert all(figure.stat().st_size > 0 for figure in figures)
     told = refused_by_lab(project, *sweep, "101")
-    assert "--sampling-timesteps 101: it should be from 1 to the model's 100" in told
+    assert "sampling_timesteps = 101 is more than the 100 timesteps above decode_at = 0" in told
+    told = refused_by_lab(project, "frontier", "--decode-at", "0.6")
+    assert "decode_at = 0.6 is more noise than the decoder has learned to read: it should be at most 0.5" in told
     for place in ("judges", "language-model", "references", "latents", "autoencoder", "diffusion"):
         assert refused_by_lab(project, *sweep, "2", f"--{place}", "missing").startswith(
             f"error: --{place} missing is not there: "
@@ -99,7 +106,7 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
 
 def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> None:
     lab(project, "bench", "--sections", "evaluation", "--repeats", "1")
-    evaluation = json.loads((project / "metrics" / "bench.json").read_text())["evaluation"]
+    evaluation = json.loads((project / "outputs" / "bench.json").read_text())["evaluation"]
     assert evaluation["texts"] == 40
     at_hand, *recomputed = evaluation["rows"]
     assert len(recomputed) == 2
@@ -109,19 +116,29 @@ def test_speed_is_measured_on_the_outputs_of_the_experiment(project: Path) -> No
 
 def test_labelled_texts_are_generated_by_a_conditional_model_only(project: Path, tmp_path: Path) -> None:
     out = tmp_path / "generated.csv"
-    generate = ("generate", "--texts-per-label", "3", "--out", str(out))
-    assert "knows no labels: it was trained with class_conditional: false" in refused_by_lab(project, *generate)
+    generate = ("generate", "--count", "3", "--steps", "5", "--out", str(out), "--label")
+    assert "the model knows no labels" in refused_by_lab(project, *generate, "all")
     settings = ("train_diffusion.class_conditional=true", "sample_texts.guidance_weight=2")
     call(project, "dvc", "exp", "run", "--name", "labelled", *(part for each in settings for part in ("--set-param", each)))
     samples = json.loads((project / "metrics" / "samples.json").read_text())
     assert set(samples["by_label"]["greedy"]) == set(LABELS)
     assert 0 <= samples["greedy"]["has_label"] <= samples["greedy"]["grammatical"] <= 1
-    lab(project, *generate)
+    lab(project, *generate, "all")
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == [label for label in LABELS for _ in range(3)]
-    told = refused_by_lab(project, *generate, "--labels", "free")
+    told = refused_by_lab(project, *generate, "free")
     assert f"does not know the label free: its labels are {', '.join(LABELS)}" in told
+
+
+def test_a_finished_run_is_exported_with_its_card(finished_project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    assert f"{out}: the model, " in lab(finished_project, "export", str(out))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    first = json.loads((finished_project / "data/samples/42/greedy.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
+    assert card.startswith("---\nlanguage: en\nlicense: mit\n")
+    assert "| greedy, ceiling " in card
+    assert first in card
 
 
 def test_a_study_runs_what_is_left_and_says_what_failed(project: Path) -> None:
@@ -129,9 +146,10 @@ def test_a_study_runs_what_is_left_and_says_what_failed(project: Path) -> None:
     commit(project, "study")
     told = refused_by_lab(project, "study", "two.yaml").splitlines()
     assert told[0] == "two: 2 points: 0 done, 0 running, 0 failed, 2 left"
-    assert "two-linear-short-42: done" in told
+    assert any(line.startswith("two-linear-short-42: done (") for line in told)
     assert any(line.startswith("two-diverging-short-42: failed") and "lower the learning rate" in line for line in told)
-    assert told[-1] == "two: 2 points: 1 done, 0 running, 1 failed, 0 left"
+    assert told[-2] == "two: 2 points: 1 done, 0 running, 1 failed, 0 left"
+    assert told[-1].endswith("make compare PREFIX=two-")
     assert running((project / "runs/two/two-linear-short-42.log").read_text()) <= {"validate_params", "report"}
     assert call(project, "git", "status", "--porcelain") == ""
     assert "| two-linear-short-42 (T_schedule linear" in lab(project, "table")

@@ -34,6 +34,7 @@ grids:
   seeds: [1, 2]
 threads: 1
 """
+POINT = "quick-linear-default-2"
 NAMES = ["size-normal-short-1", "size-linear-short-1", "size-normal-short-2", "size-linear-short-2"]
 
 
@@ -74,18 +75,46 @@ def text_of(params: dict[str, Any]) -> str:
     return Path("written.yaml").read_text()
 
 
-def last_line(capsys: pytest.CaptureFixture[str]) -> str:
-    return capsys.readouterr().out.splitlines()[-1]
+COMPARE = "compare what is done: make compare PREFIX=size-"
+
+
+def summary_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The line before that with the command that compares, with which a study ends."""
+    line, last = capsys.readouterr().out.splitlines()[-2:]
+    assert last == COMPARE
+    return line
 
 
 def test_all_points_run_and_the_next_time_nothing_does(capsys: pytest.CaptureFixture[str]) -> None:
     main("--workers", "4")
-    assert last_line(capsys) == "size: 4 points: 4 done, 0 running, 0 failed, 0 left"
+    assert summary_line(capsys) == "size: 4 points: 4 done, 0 running, 0 failed, 0 left"
     assert events()[2] == f"end {NAMES[0]}"  # it had the machine to itself
     count = len(events())
     main()
-    assert last_line(capsys) == "size: 4 points: 4 done, 0 running, 0 failed, 0 left"
+    assert summary_line(capsys) == "size: 4 points: 4 done, 0 running, 0 failed, 0 left"
     assert len(events()) == count
+
+
+def test_schedules_and_seeds_make_a_study_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    study.main("lab.py study", ["--schedules", "normal", "linear", "--seeds", "1", "2", "--name", "quick", "--points", POINT])
+    ended = capsys.readouterr().out.splitlines()
+    assert ended[1] == f"{POINT}: done (1 of 1 done, 0 failed, 0 left)"
+    assert ended[-1] == COMPARE.replace("size", "quick")
+    asked = Path(fake_dvc.ARGUMENTS).read_text()
+    assert "T_schedule='linear'" in asked
+    assert "random_seed=2" in asked
+    with pytest.raises(InputError, match="T_schedule = linaer is not one of"):
+        study.main("lab.py study", ["--schedules", "linaer", "--seeds", "1"])
+    with pytest.raises(InputError, match=r"the name of my study.yaml should be letters"):
+        study.main("lab.py study", ["--schedules", "linear", "--seeds", "1", "--name", "my study"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--schedules", "linear"], ["--seeds", "1"], ["size.yaml", "--seeds", "1"], ["size.yaml", "--name", "a"]]
+)
+def test_a_study_is_a_file_or_schedules_and_seeds(arguments: list[str]) -> None:
+    with pytest.raises(InputError, match=r"a study is a file|a file has its own name"):
+        study.main("lab.py study", arguments)
 
 
 def test_where_a_point_is_done_none_runs_alone() -> None:
@@ -99,7 +128,7 @@ def test_where_a_point_is_done_none_runs_alone() -> None:
 def test_only_the_points_named_run(capsys: pytest.CaptureFixture[str]) -> None:
     main("--points", NAMES[1])
     assert events() == [f"{event} {NAMES[1]}" for event in ("start", "begun", "end")]
-    assert last_line(capsys) == "size: 1 points: 1 done, 0 running, 0 failed, 0 left"
+    assert summary_line(capsys) == "size: 1 points: 1 done, 0 running, 0 failed, 0 left"
     with pytest.raises(
         InputError, match=r"^--points size-normal-short: size has no such point \(did you mean size-normal-short-"
     ):
@@ -111,7 +140,8 @@ def test_a_failure_is_the_exit_status_and_the_status_says_why(capsys: pytest.Cap
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
-    told = capsys.readouterr().out.splitlines()[-2:]
+    *told, last = capsys.readouterr().out.splitlines()[-3:]
+    assert last == COMPARE
     main("--status")
     assert capsys.readouterr().out.splitlines() == told
     assert told == [

@@ -39,8 +39,8 @@ def git(*arguments: str) -> None:
 
 def test_a_sound_checkout_passes_every_check(project: Path) -> None:
     checks = [check for name, check in vars(checkout).items() if name.startswith("check_")]
-    assert len(checks) == 12
-    assert [check() for check in checks] == [None] * 12
+    assert len(checks) == 13
+    assert [check() for check in checks] == [None] * 13
 
 
 def test_bad_params_are_told(project: Path) -> None:
@@ -48,6 +48,19 @@ def test_bad_params_are_told(project: Path) -> None:
         (project / "params.yaml").read_text().replace("T_schedule: normal", "T_schedule: linaer")
     )
     assert "T_schedule = linaer" in str(checkout.check_params())
+
+
+def test_committed_results_of_another_machine_are_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout, "processor", lambda: "Intel Xeon")
+    (project / "metrics").mkdir()
+    for name in ("Intel Xeon", "AMD EPYC"):
+        (project / "metrics" / "machine.json").write_text(json.dumps({"processor": name, "threads": 2}))
+        git("add", "-A")
+        git("commit", "-q", "-m", name)
+        found = checkout.check_machine()
+        assert (found is None) == (name == "Intel Xeon")
+    assert "of another machine (AMD EPYC; here Intel Xeon)" in str(found)
+    assert "make baseline" in str(found)
 
 
 def test_a_copy_without_git_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

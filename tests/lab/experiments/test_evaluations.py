@@ -90,4 +90,18 @@ def test_named_ones_have_to_be_there_and_to_be_evaluated_alike() -> None:
 
 def test_a_setting_that_one_lacks_is_a_difference() -> None:
     assert difference({"settings": {"a": 1}}, {"settings": {"a": 1}}) is None
-    assert difference({"settings": {"a": 1}}, {"settings": {"a": 1, "b": 2}}) == "b: None and 2"
+    assert difference({"settings": {"a": 1}}, {"settings": {"a": 1, "b": 2}}) == "b: absent and 2"
+
+
+def test_a_difference_is_told_in_words() -> None:
+    judged = [{"settings": {"mauve": {"sentence": {"name": "judge", "sha256": digest}}}} for digest in ("a", "b")]
+    assert difference(*judged) == "the weights of the judge of mauve.sentence, as where it was trained on another machine"
+    assert difference({"settings": {"fingerprint": 1}}, {"settings": {"fingerprint": 2}}) == "the texts of the corpus"
+
+
+def test_where_nothing_was_evaluated_like_the_last_commit_the_newest_experiment_is_the_measure() -> None:
+    put("normal", 9.0, 41)
+    commit_all("published on another machine", 20)
+    evaluations, left_out = all_evaluations()
+    assert set(evaluations) == {"linear", "polynomial", "same"}
+    assert "HEAD was evaluated differently from same (num_samples: 40 and 41)" in left_out

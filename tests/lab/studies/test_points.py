@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from annealed_lab.studies.points import Study, differences, read_study
+from annealed_lab.studies.points import Study, read_study
 from annealed_lm.common.errors import InputError
-from annealed_lm.config.yaml_files import flat, value_at
+from annealed_lm.config.yaml_files import differences, flat, value_at
 
 ROOT = Path(__file__).parents[3]
 STUDY: dict[str, Any] = {
@@ -188,8 +188,3 @@ def test_a_file_that_is_no_study_is_told(text: str | None, told: str) -> None:
         Path("size.yaml").write_text(text)
     with pytest.raises(InputError, match=told):
         read_study(Path("size.yaml"), Path("params.yaml"))
-
-
-def test_differences_are_keys_of_either_side() -> None:
-    assert differences({"a": 1, "b": {"c": 2, "d": [1]}}, {"a": 1.0, "b": {"c": 3, "d": [1]}, "e": None}) == ["b.c", "e"]
-    assert differences({"a": {"b": 1}}, {}) == ["a.b"]

@@ -12,7 +12,7 @@ import pytest
 
 from annealed_lab.studies import point_runs
 from annealed_lab.studies.point_runs import Assignment, Outcome, PointRun
-from annealed_lab.studies.pool import run_pool
+from annealed_lab.studies.pool import duration, run_pool
 from annealed_lm.common.errors import InputError
 from support import fake_dvc
 from support.fake_dvc import WORKSPACES, events, git, most_at_a_time, wait_for
@@ -96,7 +96,8 @@ def test_one_that_fails_does_not_stop_the_others_and_says_why(capsys: pytest.Cap
     behave(a="fail")
     run("a", "b", "c", workers=1, first_alone=True)
     assert finished() == ["b", "c"]
-    assert capsys.readouterr().out.splitlines() == ["a: failed, see runs/size/a.log", "b: done", "c: done"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" (")[0] for line in lines] == ["a: failed, see runs/size/a.log", "b: done", "c: done"]
     assert (RUNS / "a.failed").read_text() == "error: the loss is nan\n"
     behave(a="succeed")
     run("a")
@@ -111,10 +112,25 @@ def test_the_reason_of_a_failure_is_of_the_last_attempt() -> None:
     assert (RUNS / "a.failed").read_text() == "it printed nothing\n"
 
 
+def test_each_end_says_how_far_the_study_is_and_about_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    behave(b="fail")
+    run_pool([PointRun(assignment(name)) for name in "abc"], 1, first_alone=False, seconds=None, stop=Event(), done=4)
+    assert [line.partition(" (")[2].rstrip(")") for line in capsys.readouterr().out.splitlines()] == [
+        "5 of 7 done, 0 failed, 2 left, about 1 min",
+        "5 of 7 done, 1 failed, 1 left, about 1 min",
+        "6 of 7 done, 1 failed, 0 left",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(5, "1 min"), (59 * 60, "59 min"), (3599, "1 h 0 min"), (5400, "1 h 30 min")])
+def test_durations_are_told_to_the_minute(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
 def test_success_without_an_experiment_has_failed(capsys: pytest.CaptureFixture[str]) -> None:
     behave(a="nothing")
     run("a")
-    assert capsys.readouterr().out == "a: failed, see runs/size/a.log\n"
+    assert capsys.readouterr().out == "a: failed, see runs/size/a.log (0 of 1 done, 1 failed, 0 left)\n"
 
 
 def test_what_is_done_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +140,7 @@ def test_what_is_done_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     run("a")
     assert events() == []
     assert not (RUNS / "a.failed").exists()
-    assert capsys.readouterr().out == "a: done\n"
+    assert capsys.readouterr().out == "a: done (1 of 1 done, 0 failed, 0 left)\n"
 
 
 def test_what_another_process_runs_is_left_to_it(capsys: pytest.CaptureFixture[str]) -> None:

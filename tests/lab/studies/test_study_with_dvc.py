@@ -128,7 +128,8 @@ def test_a_study_that_is_interrupted_and_killed_goes_on_to_its_end(project: Path
 
     last = subprocess.run(COMMAND, cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert last.returncode == 1, last.stdout + last.stderr
-    lines = last.stdout.splitlines()
+    *lines, compare = last.stdout.splitlines()
+    assert compare.endswith("make compare PREFIX=size-")
     assert lines[0].startswith("size: 3 points: 1 done")
     assert lines[-1] == "size: 3 points: 2 done, 0 running, 1 failed, 0 left"
     assert lines[-2].startswith(f"{DIVERGING}: failed, see runs/size/{DIVERGING}.log: error: ")
