@@ -53,9 +53,9 @@ def test_weights_by_density_change_nothing_where_it_is_uniform() -> None:
 @pytest.mark.parametrize(
     ("choice", "unread"),
     [
-        ({}, set()),
+        ({}, {"adapter_layers", "train_decoder"}),
         ({"initialisation": "pretrained"}, {"tokenizer", "vocab_size", "d_model", "layers", "heads"}),
-        ({"latent_layout": "per_token"}, {"num_latents", "resampler_layers"}),
+        ({"latent_layout": "per_token"}, {"num_latents", "resampler_layers", "adapter_layers", "train_decoder"}),
     ],
 )
 def test_an_autoencoder_reads_what_it_is_made_of(choice: dict[str, str], unread: set[str]) -> None:
@@ -74,3 +74,15 @@ def test_what_decides_a_training_is_what_is_read_of_its_section_and_beside_it() 
         found = decisive("train_diffusion", tiny_params()["train_diffusion"] | beside)
         assert found.keys() & {"laplace_mean", "start_fraction", "power"} == expected
         assert found.keys() >= {"random_seed", "train_latents", "T_schedule", "learning_rate"}
+
+
+def test_where_a_range_starts_above_0_every_T_schedule_reads_what_its_shares_are_of() -> None:
+    assert "train_diffusion.range_in" in parameters_without_effect(params("normal"))
+    assert "train_diffusion.range_in" not in parameters_without_effect(params("normal", range_start=0.5))
+
+
+def test_eta_is_read_by_ddim_alone() -> None:
+    values = tiny_params()
+    assert "sample_texts.ddim_sampling_eta" not in parameters_without_effect(values)
+    other = values | {"sample_texts": values["sample_texts"] | {"solver": "dpm_solver"}}
+    assert "sample_texts.ddim_sampling_eta" in parameters_without_effect(other)

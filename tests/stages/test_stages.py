@@ -115,11 +115,12 @@ def test_T_now_follows_the_T_schedule(finished_project: Path) -> None:
     assert {row[2] for row in rows} == {"100"}  # normal: all timesteps, always
 
 
-def test_report_prints_each_row_of_comparison(project: Path) -> None:
+def test_a_run_ends_with_what_to_look_at_in_eight_lines_of_a_terminal(project: Path) -> None:
     (command,) = commands("report")
     lines = call(project, *command).splitlines()
-    rows = ["greedy, generated", "greedy, control", "greedy, ceiling", "train_train", "train_valid", "baseline"]
-    assert [next(row for row in rows if line.startswith(row)) for line in lines[1:]] == rows
+    assert len(lines) <= 8
+    assert max(map(len, lines)) <= 80
+    assert [line.split(",")[0].split()[0] for line in lines[1:5]] == ["generated", "control", "ceiling", "baseline"]
 
 
 @pytest.mark.parametrize("stage", ["sample_texts", "report"])
@@ -143,6 +144,7 @@ def test_bad_params_stop_the_first_stage_with_one_sentence(project: Path) -> Non
     (command,) = commands("validate_params")
     stopped = attempt(project, *command)
     assert stopped.returncode == 1
-    assert stopped.stdout.startswith("error: params.yaml: T_schedule = linaer is not one of")
-    assert len(stopped.stdout.splitlines()) == 1
+    difference, sentence = stopped.stdout.splitlines()
+    assert difference == "differs from HEAD: T_schedule linaer"
+    assert sentence.startswith("error: params.yaml: T_schedule = linaer is not one of")
     assert not (project / "data" / "params.ok").exists()

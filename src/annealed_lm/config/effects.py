@@ -19,10 +19,12 @@ USED_ONLY_WITH: dict[str, dict[str | bool, tuple[str, ...]]] = {
     },
     "train_autoencoder.initialisation": {
         "scratch": tuple(f"train_autoencoder.{name}" for name in ("tokenizer", "vocab_size", "d_model", "layers", "heads")),
+        "pretrained": ("train_autoencoder.adapter_layers", "train_autoencoder.train_decoder"),
     },
     "train_autoencoder.latent_layout": {
         "compressed": ("train_autoencoder.num_latents", "train_autoencoder.resampler_layers"),
     },
+    "sample_texts.solver": {"ddim": ("sample_texts.ddim_sampling_eta",)},
 }
 """Parameter -> value -> the parameters that only this value uses."""
 
@@ -38,6 +40,8 @@ def parameters_of_T_schedule(T_schedule: str, base_schedule: str) -> set[str]:
 def unread_for_T_schedule(values: Mapping[str, Any]) -> set[str]:
     """Return the dotted keys of the parameters that the T schedule of a run does not read."""
     read = parameters_of_T_schedule(values["T_schedule"], values["train_diffusion"]["base_schedule"])
+    if values["train_diffusion"]["range_start"]:
+        read.add("train_diffusion.range_in")  # which says where the range starts, whatever is drawn of it
     unread = {key for kind in DISTRIBUTIONS.values() for key in kind.parameters} - read
     # uniform t needs no weights: all three choices are 1
     return unread | {"train_diffusion.sampling_weights"} if values["T_schedule"] == "normal" else unread

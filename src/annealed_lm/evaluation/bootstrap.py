@@ -167,8 +167,8 @@ def positive_interval(replicates: Replicates) -> Interval:
     return Interval(min(float(low), value), max(float(high), value))
 
 
-def centred_interval(replicates: Replicates, lowest: float = 0.0) -> Interval:
-    """Return value + quantiles of (replicate - mean of the replicates), kept within [lowest, 1]."""
+def centred_interval(replicates: Replicates, least: float = 0.0) -> Interval:
+    """Return value + quantiles of (replicate - mean of the replicates), kept within [`least`, 1]."""
     value = replicates.value
     low, high = value + np.quantile(replicates.values - replicates.values.mean(), TAILS)
-    return Interval(max(min(float(low), value), lowest), min(max(float(high), value), 1.0))  # despite rounding
+    return Interval(max(min(float(low), value), least), min(max(float(high), value), 1.0))  # despite rounding

@@ -25,7 +25,7 @@ INTERVALS: dict[str, Callable[[Replicates], Interval]] = {
     "perplexity_corpus": positive_interval,
     "diversity": centred_interval,
     "memorization": share_interval,
-    LATENT_AGREEMENT: partial(centred_interval, lowest=-1.0),  # a cosine
+    LATENT_AGREEMENT: partial(centred_interval, least=-1.0),  # a cosine
 }
 """By metric: its interval."""
 
