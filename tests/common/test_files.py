@@ -1,8 +1,10 @@
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from annealed_lm.common.errors import InputError, one_sentence_errors
@@ -12,6 +14,7 @@ from annealed_lm.common.files import (
     file_sha256,
     one_line,
     partials,
+    read_array,
     read_json,
     read_jsonl,
     read_labels,
@@ -143,6 +146,34 @@ def test_jsonl_returns_what_was_written_a_row_a_line(text: str, tmp_path: Path) 
     assert path.read_bytes().count(b"\n") == 2
     assert read_jsonl(path) == [{"text": text}, {"text": "last"}]
     assert read_texts(path) == [text, "last"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a": 1}}', b"\xff", b"[" * 10**5, b"\0" * 9, b"1\n2\n"])
+@pytest.mark.parametrize("read", [read_json, read_jsonl, read_array])
+def test_a_damaged_file_is_one_sentence_that_names_it(read: Callable[[Path], object], data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    if (read, data) == (read_jsonl, b""):  # no rows
+        assert read_jsonl(path) == []
+        return
+    with pytest.raises(InputError, match=rf"^{path} is damaged \(\w+: .*\): remove it and run again, or bring") as caught:
+        read(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
+    assert isinstance(caught.value, ValueError)
+
+
+def test_an_array_comes_back_and_none_that_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(1000).reshape(10, 100))
+    for mapped in (False, True):
+        assert np.array_equal(read_array(path, mapped), np.arange(1000).reshape(10, 100))
+    data = path.read_bytes()
+    for size in (0, 5, 50, 100, 128, 1000, len(data) - 1):
+        path.write_bytes(data[:size])
+        for mapped in (False, True):
+            with pytest.raises(InputError, match=r"a\.npy is damaged \("):
+                read_array(path, mapped)
 
 
 def test_a_row_without_a_label_has_none(tmp_path: Path) -> None:

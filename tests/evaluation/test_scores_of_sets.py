@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from annealed_lm.common.feature_sets import Features
+from annealed_lm.common.files import LATENT_AGREEMENT
 from annealed_lm.evaluation import scores as evaluation
 from annealed_lm.evaluation.bootstrap import wilson_interval
 from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
 from annealed_lm.evaluation.scores import SHARES, SetScores, summarise, summarise_labels
+from annealed_lm.evaluation.uncertainty import INTERVALS
 from support.scored import (
     CHEAP,
     LIKELIHOOD_METRICS,
@@ -113,6 +115,18 @@ def test_a_metric_that_a_set_lacks_is_left_out(sets: list[SetScores]) -> None:
     empty = score_set([""] * TEXTS, draw_features(2), labels=["cheap"] * TEXTS)
     for both in ([sets[0], empty], [empty, sets[0]]):
         assert set(summarise(both, REAL)) == set(sets[0].values) - LIKELIHOOD_METRICS
+
+
+@pytest.mark.parametrize("agreement", [[1.0] * TEXTS, [-1.0] * TEXTS, [0.9, -0.9] * (TEXTS // 2)])
+def test_the_agreement_of_texts_with_their_latents_has_an_interval_among_the_cosines(agreement: list[float]) -> None:
+    entry = summarise([score_set(VALID, {}, agreement=agreement)], {})[LATENT_AGREEMENT]
+    assert entry["value"] == pytest.approx(np.mean(agreement))
+    assert -1 <= entry["low"] <= entry["value"] <= entry["high"] <= 1
+
+
+def test_every_metric_that_is_resampled_has_an_interval() -> None:
+    scores = score_set(VALID, {}, agreement=[0.5] * TEXTS)
+    assert scores.replicates.keys() == INTERVALS.keys() == RESAMPLED | {LATENT_AGREEMENT}
 
 
 # By label

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from annealed_lm.training.descriptions import DESCRIPTION, Ingredients, Training
 
 ROOT = Path(__file__).parents[2]
 DAMAGED = r"^\S+key/checkpoint.pt cannot be read: it is damaged, .* remove \S+key to start this training anew, .*$"
+INGREDIENTS = Ingredients({"power": 2}, {"latents": "1"}, {"train_walk.py": "1"})
+WALK = TrainingDescription("train_walk", "a walk", 12, INGREDIENTS)
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -211,6 +214,71 @@ def test_records_and_entries_are_those_that_are_written(changes: dict[str, Any],
         store.load(parts(0.0), {"training": []})
 
 
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [({"step": "many"}, "step"), ({"state": [1]}, "state"), ({"state": {"model": 1}}, "state"), ({"records": "rows"}, "records")],
+)
+def test_entries_of_another_kind_are_one_sentence(changes: dict[str, Any], part: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key")
+    store.save(7, parts(1.5), {})
+    rewritten(store, **changes)
+    with pytest.raises(InputError, match=rf"^\S+key/checkpoint\.pt has no {part} as a training has it; remove \S+key to start"):
+        loaded(store)
+    assert store.steps_done() is None
+
+
+@pytest.mark.parametrize("name", ["lock", "checkpoint.pt", "description.json"])
+def test_a_folder_in_the_place_of_a_file_is_at_most_one_sentence(name: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key", WALK)
+    (store.folder / name).mkdir(parents=True)
+    told = {"lock": "key/lock is in the way of", "checkpoint.pt": "key/checkpoint.pt cannot be read", "description.json": ""}[
+        name
+    ]
+    with pytest.raises(InputError, match=told) if told else nullcontext(), store.held():
+        loaded(store)
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
+    for folder in (tmp_path / "key", tmp_path / "key" / "below"):
+        (tmp_path / "key").touch()
+        with (
+            pytest.raises(InputError, match=rf"\S+key\S* is in the way of {folder}/lock: remove it$"),
+            CheckpointStore(folder).held(),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "1",
+        '{"stage": "a", "trains": "b", "steps": "many"}',
+        '{"stage": "a", "trains": "b", "steps": 1, "ingredients": {"a": 1}}',
+        '{"stage": "a", "trains": "b", "steps": 1, "ingredients": {"parameters": 1, "inputs": {}, "code": {}}}',
+    ],
+)
+def test_a_broken_description_says_nothing_and_is_written_anew(written: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "key", WALK)
+    with store.held():
+        store.save(7, parts(1.5), {})
+    (store.folder / DESCRIPTION).write_text(written)
+    assert CheckpointStore(store.folder).description() is None
+    assert store.progress() == "7 of ?"
+    assert said_of_others(tmp_path / "other") is None
+    with store.held():
+        assert store.steps_done() == 7
+    assert store.description() == WALK
+
+
+def said_of_others(folder: Path) -> str | None:
+    """What a training that begins beside others says of them."""
+    return CheckpointStore(folder, WALK).nearest(WALK)
+
+
 def test_a_part_that_refuses_its_state_is_named(tmp_path: Path) -> None:
     class Refuses(nn.Linear):
         def load_state_dict(self, *_: Any) -> Any:
@@ -301,10 +369,6 @@ def test_holding_sweeps_what_a_killed_process_was_writing_and_nothing_else(tmp_p
     (store.folder / ".checkpoint.pt.99.partial").write_bytes(b"half")
     with store.held():
         assert sorted(path.name for path in store.folder.rglob("*")) == ["000003", "checkpoint.pt", "lock", "snapshots"]
-
-
-INGREDIENTS = Ingredients({"power": 2}, {"latents": "1"}, {"train_walk.py": "1"})
-WALK = TrainingDescription("train_walk", "a walk", 12, INGREDIENTS)
 
 
 def test_a_folder_says_what_it_is_for_from_the_first_time_that_it_is_held(tmp_path: Path) -> None:

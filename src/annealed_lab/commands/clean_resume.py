@@ -16,7 +16,7 @@ from pathlib import Path
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.reporting.tables import markdown_table
-from annealed_lm.training.checkpoints import LOCK, CheckpointStore
+from annealed_lm.training.checkpoints import LOCK, CheckpointStore, FolderInUseError
 from annealed_lm.training.descriptions import Code, TrainingDescription, code_digests
 
 SOURCE = Path(__file__).parents[2]
@@ -57,8 +57,10 @@ def remove_stale(store: CheckpointStore, age_days: float, days: float, code: Map
                 return f"would be removed: {reason}"
             shutil.rmtree(store.folder)
             return f"removed: {reason}"
-    except InputError:
+    except FolderInUseError:
         return "in use"
+    except InputError as error:
+        return str(error)
 
 
 def row(folder: Path, days: float, code: Mapping[str, Code], dry_run: bool) -> dict[str, str]:

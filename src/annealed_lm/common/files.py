@@ -11,12 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from annealed_lm.common.errors import InputError, disk_errors_name
 
 PARTIAL = ".partial"
 """What the hidden name of a file or folder that is being written ends with."""
 LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 """Whatever a program may take for the end of a line."""
+
+
+class DamagedFileError(InputError, ValueError):
+    """A file that a stage has written, and that is no longer what it wrote."""
+
+    def __init__(self, path: Path, cause: Exception) -> None:
+        super().__init__(
+            f"{path} is damaged ({type(cause).__name__}: {one_line(str(cause))[:200]}): remove it and run again, or bring it "
+            "back with dvc checkout --force"
+        )
 
 
 @contextmanager
@@ -71,7 +84,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return what a file holds.
+
+    Raises:
+        DamagedFileError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path, error) from error
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -81,9 +102,29 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file with one JSON object a line."""
+    """Return the rows of a file with one JSON object a line.
+
+    Raises:
+        DamagedFileError: a line is none.
+    """
     with path.open(encoding="utf-8", newline="\n") as file:  # not splitlines(): texts may hold other line separators
-        return [json.loads(line) for line in file]
+        try:
+            return [dict(json.loads(line)) for line in file]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise DamagedFileError(path, error) from error
+
+
+def read_array(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
+    """Return the array that a .npy file holds; `mapped`: left where it is, read-only, until it is used.
+
+    Raises:
+        DamagedFileError: it holds none, or not all of one.
+    """
+    try:
+        found: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    except (ValueError, EOFError) as error:
+        raise DamagedFileError(path, error) from error
+    return found
 
 
 def one_line(text: str) -> str:

@@ -1,5 +1,6 @@
 """params.yaml as typed, frozen values. There are no defaults here: params.yaml states the whole run."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -9,6 +10,7 @@ from pydantic import ValidationError, model_validator
 from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.weights import WeightSettings
 from annealed_lm.common.errors import InputError
+from annealed_lm.config.one_run import values_of_run
 from annealed_lm.config.pairs import contradictions
 from annealed_lm.config.sections import Parameters, Section, TrainDiffusion
 from annealed_lm.config.types import contradiction, sentence
@@ -73,9 +75,13 @@ def load_config(path: Path) -> Config:
     """Read params.yaml as DVC does (YAML 1.2: 1e-5 is a number, no is a string).
 
     Raises:
-        InputError: the file is absent, not YAML, or does not fit the schema.
+        InputError: the file is absent, not YAML, or does not fit the schema; or this is a stage of a run of DVC of which an
+            earlier stage has read other values.
     """
-    READ[path] = parse_config(read_params(path), path.name)
+    READ[path] = parse_config(read_yaml(path, "; stages run from the project's root"), path.name)
+    now = flat(READ[path].model_dump(mode="json"))
+    if found := changes(values_of_run(now), now):
+        raise InputError(changed(path, "this run of DVC", found))
     return READ[path]
 
 
@@ -88,16 +94,26 @@ def require_unchanged(path: Path) -> None:
     Raises:
         InputError: what has changed.
     """
-    before = flat(READ[path].model_dump())
+    before = flat(READ[path].model_dump(mode="json"))
     try:
-        now = flat(parse_config(read_params(path), path.name).model_dump())
-        changed = [f"{key} from {shown(before[key])} to {shown(now[key])}" for key in before if before[key] != now[key]]
+        found = changes(before, flat(parse_config(read_yaml(path), path.name).model_dump(mode="json")))
     except InputError as error:
-        changed = [str(error)]
-    if changed:
-        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-        raise InputError(
-            f"{path.name} has changed since this stage began ({', '.join(changed[:SHOWN])}{more}), by an edit or another dvc exp "
-            "run in this checkout, and DVC would take the new values for those of the outputs: put the old ones back, or keep "
-            "the new, and run again; checkpoints and finished stages are kept"
-        )
+        found = [str(error)]
+    if found:
+        raise InputError(changed(path, "this stage", found))
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return which values differ, in words."""
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return [f"{key} from {shown(before.get(key))} to {shown(now.get(key))}" for key in keys]
+
+
+def changed(path: Path, what: str, found: Sequence[str]) -> str:
+    """Return the sentence on a file that has changed since something began."""
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        f"{path.name} has changed since {what} began ({', '.join(found[:SHOWN])}{more}), by an edit or another dvc exp run in "
+        "this checkout, and DVC would take the new values for those of the outputs: put the old ones back, or keep the new, and "
+        "run again; checkpoints and finished stages are kept"
+    )

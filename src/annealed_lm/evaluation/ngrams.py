@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annealed_lm.common.files import atomic_path
+from annealed_lm.common.files import atomic_path, read_array
 
 Hashes = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
@@ -113,4 +113,4 @@ class TrainingNgrams:
 
     @classmethod
     def load(cls, folder: Path) -> "TrainingNgrams":
-        return cls(*(np.load(folder / name) for name in (TRIGRAMS, FOURGRAMS, TEXTS)))
+        return cls(*(read_array(folder / name) for name in (TRIGRAMS, FOURGRAMS, TEXTS)))

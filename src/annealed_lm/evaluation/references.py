@@ -13,7 +13,7 @@ import numpy as np
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.feature_sets import Features
-from annealed_lm.common.files import read_json, write_json
+from annealed_lm.common.files import read_array, read_json, write_json
 from annealed_lm.evaluation.ngrams import TrainingNgrams
 
 NGRAMS, SETTINGS, TRAIN_LABELS = "ngrams", "settings.json", "train_labels.json"
@@ -117,7 +117,7 @@ class References:
         settings = EvaluationSettings(**read_json(folder / SETTINGS))
         names = ("train", settings.held_out)
         return cls(
-            features={kind: {name: np.load(folder / f"{kind}_{name}.npy") for name in names} for kind in settings.mauve},
+            features={kind: {name: read_array(folder / f"{kind}_{name}.npy") for name in names} for kind in settings.mauve},
             train_labels=read_json(folder / TRAIN_LABELS)["labels"],
             training=TrainingNgrams.load(folder / NGRAMS),
             settings=settings,

@@ -8,32 +8,20 @@ histograms), real and real_mauve_star (what real training texts score at the sam
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-import numpy as np
 from tabulate import tabulate
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.feature_sets import Features
 from annealed_lm.common.files import LATENT_AGREEMENT
 from annealed_lm.corpora.restaurants import label_of
-from annealed_lm.evaluation.bootstrap import (
-    Interval,
-    Replicates,
-    centred_interval,
-    diversity_replicates,
-    mean_replicates,
-    positive_interval,
-    ratio_replicates,
-    resample_weights,
-    share_interval,
-    wilson_interval,
-)
+from annealed_lm.evaluation.bootstrap import Replicates, mean_replicates, wilson_interval
 from annealed_lm.evaluation.judges import Judges
 from annealed_lm.evaluation.mauve_metric import SMALLEST_SET, MauveScore, mauve_score
-from annealed_lm.evaluation.ngrams import TokenisedTexts, tokenise
+from annealed_lm.evaluation.ngrams import tokenise
 from annealed_lm.evaluation.references import References
 from annealed_lm.evaluation.text_metrics import text_metrics
+from annealed_lm.evaluation.uncertainty import INTERVALS, agreement_replicates, text_replicates
 from annealed_lm.generation.language_model import LanguageModel, TextLikelihoods
 
 Row = dict[str, float]
@@ -47,14 +35,6 @@ MAUVE_NAMES = {"sentence": "mauve", "language_model": "mauve_lm"}
 """Kind of features -> first part of the metric's name; the set that texts are compared with is the last."""
 SHARES = ("grammatical", "has_label")
 """Metrics that are a share of the texts."""
-INTERVALS: dict[str, Callable[[Replicates], Interval]] = {
-    "perplexity": positive_interval,
-    "perplexity_corpus": positive_interval,
-    "diversity": centred_interval,
-    "memorization": share_interval,
-    LATENT_AGREEMENT: partial(centred_interval, least=-1.0),
-}
-"""By metric: its interval, of the draws of its texts."""
 SCORING_BATCH_SIZE = 32
 
 
@@ -111,29 +91,6 @@ def likelihood_values(likelihoods: TextLikelihoods) -> Row:
     return {name: value for name, value in perplexities.items() if value is not None}
 
 
-def replicates(
-    likelihoods: TextLikelihoods,
-    texts: TokenisedTexts,
-    references: References,
-    seed: int,
-) -> dict[str, Replicates]:
-    """Return replicates of the metrics in `INTERVALS`, by name, all of the same draws."""
-    count = len(texts.texts)
-    weights = resample_weights(count, references.settings.bootstrap_samples, seed)
-    judged = likelihoods.tokens > 0
-    perplexities = np.exp(likelihoods.nll / np.maximum(likelihoods.tokens, 1)) * judged
-    fourgrams, text_of_fourgram = texts.ngrams(4)
-    seen = text_of_fourgram[np.isin(fourgrams, references.training.fourgrams)]
-    return {
-        "perplexity": ratio_replicates(weights, perplexities, judged),
-        "perplexity_corpus": ratio_replicates(weights, likelihoods.nll, likelihoods.tokens).exp(),
-        "diversity": diversity_replicates(weights, texts),
-        "memorization": ratio_replicates(
-            weights, np.bincount(seen, minlength=count), np.bincount(text_of_fourgram, minlength=count)
-        ),
-    }
-
-
 def score_texts(
     texts: Sequence[str],
     features: FeaturesByKind,
@@ -166,8 +123,7 @@ def score_texts(
 
 def with_agreement(scores: SetScores, agreement: Sequence[float], references: References, seed: int) -> SetScores:
     """Return the scores with the mean agreement of texts and latents."""
-    weights = resample_weights(len(agreement), references.settings.bootstrap_samples, seed)
-    drawn = ratio_replicates(weights, np.asarray(agreement), np.ones(len(agreement)))
+    drawn = agreement_replicates(agreement, references, seed)
     values = {**scores.values, LATENT_AGREEMENT: statistics.fmean(agreement)}
     return replace(scores, values=values, replicates={**scores.replicates, LATENT_AGREEMENT: drawn})
 
@@ -199,7 +155,7 @@ def score_words(
     tokenised = tokenise(texts)
     values: Row = {name: sum(each) / len(texts) for name, each in flags.items()} | likelihood_values(likelihoods)
     values |= {name: score.mean for name, score in mauve.items()} | text_metrics(tokenised, references.training)
-    drawn = replicates(likelihoods, tokenised, references, seed)
+    drawn = text_replicates(likelihoods, tokenised, references, seed)
     return SetScores(values, mauve, {name: drawn[name] for name in drawn if name in values}, likelihoods)
 
 

@@ -1,5 +1,6 @@
 """The files of a pretrained model: which are needed, and whether they can be read, as far as shows without loading it."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -77,7 +78,7 @@ def require_no_pickle(choice: ModelChoice, files: Sequence[str]) -> None:
 READERS: dict[str, Callable[[Path], object]] = {
     "tokenizer.json": lambda path: Tokenizer.from_file(str(path)),
     ".safetensors": lambda path: safe_open(path, "np"),  # reads the header, and compares it with the length of the file
-    ".json": read_json,
+    ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".txt": lambda path: path.read_text(encoding="utf-8"),
 }
 """End of a file's name -> what reads it, the first that fits."""

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import torch
 
@@ -28,6 +28,10 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 LAYOUT = ("format", "torch", "step", "state", "records")
 TORCH = str(torch.__version__).partition("+")[0]
 """Release of torch, without its build: what another one computes may differ in the last bits."""
+
+
+class FolderInUseError(InputError):
+    """Another process trains there."""
 
 
 class Stateful(Protocol):
@@ -62,23 +66,35 @@ class CheckpointStore:
         """Keep other processes from the folder, which is made if it is not there.
 
         Raises:
-            InputError: another process holds it.
+            FolderInUseError: another process holds it.
+            InputError: something else is in its place.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("a") as lock:  # "w" would make the folder look younger
+        with self.lock_file() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise InputError(
+                raise FolderInUseError(
                     f"{self.folder} is in use: another process runs this very training; wait for it or end it"
                 ) from error
             if os.fstat(lock.fileno()).st_nlink == 0:  # locked too late: the lock of a folder that is gone keeps nobody out
-                raise InputError(f"{self.folder} was removed by another process at this moment; run again")
+                raise FolderInUseError(f"{self.folder} was removed by another process at this moment; run again")
             self.is_locked = True
             try:
                 yield
             finally:
                 self.is_locked = False
+
+    def lock_file(self) -> TextIO:
+        """Open the file by which processes keep each other out, made with its folder if it is not there.
+
+        Raises:
+            InputError: something else is in the place of one of the two.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return (self.folder / LOCK).open("a")  # "w" would make the folder look younger
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise InputError(f"{error.filename} is in the way of {self.folder / LOCK}: remove it") from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -93,7 +109,7 @@ class CheckpointStore:
             for partial in [*self.folder.rglob(".*.partial")]:
                 shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
             if self.new_description is not None:
-                if not (self.folder / DESCRIPTION).exists():
+                if self.description() is None and not (self.folder / DESCRIPTION).is_dir():
                     self.new_description.write(self.folder)
                 if self.steps_done() == 0 and (told := self.nearest(self.new_description)) is not None:
                     tell(told)
@@ -179,7 +195,7 @@ class CheckpointStore:
         Raises:
             InputError: it is not what `save` wrote.
         """
-        if not mmap and not self.is_whole():
+        if not mmap and not (self.path.is_file() and self.is_whole()):
             raise InputError(
                 f"{self.path} cannot be read: it is damaged, for its checksum is another; remove {self.folder} to start this "
                 "training anew, and see to the health of the disk"
@@ -191,6 +207,8 @@ class CheckpointStore:
             raise InputError(
                 f"{self.path} cannot be read ({type(error).__name__}); remove {self.folder} to start this training anew"
             ) from error
+        if found == FORMAT and (part := mistyped(saved)):
+            raise InputError(f"{self.path} has no {part} as a training has it; remove {self.folder} to start this training anew")
         if found != FORMAT:
             raise InputError(
                 f"{self.path} has format {found}, and this code reads format {FORMAT}: go on with the code that wrote it, "
@@ -221,6 +239,15 @@ def digest(file: BinaryIO, size: int) -> bytes:
         found.update(chunk)
         size -= len(chunk)
     return found.digest()
+
+
+def mistyped(saved: Mapping[str, Any]) -> str | None:
+    """Return the first entry that is there and of another kind than `save` writes; None if there is none."""
+    kinds: dict[str, type | tuple[type, ...]] = {"step": int, "state": dict, "records": dict}
+    parts = saved.get("state")
+    inner = parts.values() if isinstance(parts, dict) else ()
+    wrong = [name for name, kind in kinds.items() if name in saved and not isinstance(saved[name], kind)]
+    return next(iter([*wrong, *("state" for part in inner if not isinstance(part, dict))]), None)
 
 
 def misfit(saved: Mapping[str, Any], state: Mapping[str, Stateful], records: Mapping[str, list[Any]]) -> str | None:

@@ -106,13 +106,20 @@ class TrainingDescription:
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingDescription | None":
-        """Return what a folder says of itself, None if it says nothing or is gone."""
+        """Return what a folder says of itself, None if it says nothing that can be read, or is gone."""
         try:
             values = read_json(folder / DESCRIPTION)
-        except FileNotFoundError:
+            written = values.get("ingredients")
+            found = cls(
+                str(values["stage"]),
+                str(values["trains"]),
+                int(values["steps"]),
+                None if written is None else Ingredients(**written),
+            )
+        except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        written = values.get("ingredients")
-        return cls(values["stage"], values["trains"], values["steps"], None if written is None else Ingredients(**written))
+        parts = () if found.ingredients is None else asdict(found.ingredients).values()
+        return found if all(isinstance(part, dict) for part in parts) else None
 
     def write(self, folder: Path) -> None:
         write_json(folder / DESCRIPTION, asdict(self))
