@@ -11,6 +11,7 @@ import pytest
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import file_sha256, read_json
 from annealed_lm.corpora.files import CORPUS_FILES, E2E_ARCHIVE, E2E_RELEASE, Release
+from annealed_lm.fetching import corpora
 from annealed_lm.fetching.corpora import fetch_corpus
 from support.stand_in_hub import Hub, assert_nothing_left, names, put, serving
 from support.tiny import ROOT, write_params
@@ -134,6 +135,10 @@ def test_failed_downloads_say_where_to_put_the_file(tmp_path: Path, release: byt
     fails("cannot be fetched .*IncompleteRead")
     Hub.files[E2E_ARCHIVE], Hub.broken = b"a log-in page", None
     fails("sent something else than the published file")
+    with monkeypatch.context() as patch:
+        patch.setattr(corpora, "LARGEST", 10)
+        Hub.files[E2E_ARCHIVE] = release
+        fails("sent something else than the published file")  # of which no more is taken
     del Hub.files[E2E_ARCHIVE]
     fails("cannot be fetched .*404")
     offline = Release("http://127.0.0.1:9/e2e-dataset.zip", E2E_RELEASE.sha256)

@@ -14,6 +14,8 @@ from annealed_lm.corpora.files import CORPUS_FILES, Release
 
 TIMEOUT = 20
 """Seconds that a server may stay silent."""
+LARGEST = 200_000_000
+"""Bytes that are taken from a server that may have no end to send."""
 
 
 def download(release: Release, target: Path, place: Path) -> None:
@@ -27,7 +29,8 @@ def download(release: Release, target: Path, place: Path) -> None:
     """
     try:
         with urllib.request.urlopen(release.address, timeout=TIMEOUT) as response:
-            data = response.read()
+            stated = response.length
+            data = response.read() if stated is not None and stated <= LARGEST else response.read(LARGEST)
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f"{release.address} cannot be fetched ({error}): put that file at {place}") from error
     if hashlib.sha256(data).hexdigest() != release.sha256:
