@@ -22,10 +22,10 @@ run: $(VENV)/.installed identity  ## the experiment that params.yaml describes, 
 baseline: $(VENV)/.installed identity  ## commit the results of this run: experiments are compared with it
 	@python src/lab.py baseline
 
-text: $(VENV)/.installed  ## FILE=my.txt, .csv or .jsonl (TEXT=, LABEL=): your own texts, params.yaml fitted to them
+text: $(VENV)/.installed  ## FILE=my.txt, .csv or .jsonl (TEXT=, LABEL=): your own texts for the next run
 	@python src/lab.py text $(if $(FILE),'$(FILE)') $(if $(TEXT),--text '$(TEXT)') $(if $(LABEL),--label '$(LABEL)') $(if $(REPLACE),--replace)
 
-export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs and for the Hugging Face hub
+export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs or a hub
 	@python src/lab.py export $(if $(OUT),'$(OUT)')
 
 show: $(VENV)/.installed  ## experiments, a line each: what varied, and how their texts came out

@@ -36,6 +36,7 @@ from support.tiny import ROOT, make_autoencoder, write_latents, write_params, wr
 
 LABELS = ("bad", "fair", "good")
 EFFECTS: list[dict[str, Any]] = [
+    {"range_start": 0.3},
     {"power": 5},
     {"random_seed": 1},
     {"start_fraction": 0.7},

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annealed_lab.benchmarks import evaluation, machine, sampling, training
 from annealed_lab.benchmarks.evaluation import ExperimentOutputs, measure_evaluation
-from annealed_lab.benchmarks.machine import describe_machine, in_fresh_process, matrix_rates, median_seconds, peak_memory
+from annealed_lab.benchmarks.machine import in_fresh_process, matrix_rates, median_seconds, peak_memory
 from annealed_lab.benchmarks.results import Results, rate_rows, titled_table
 from annealed_lab.benchmarks.sampling import (
     WAYS_TO_DECODE,
@@ -56,6 +56,7 @@ from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_jsonl
 from annealed_lm.common.intervals import parse_interval
+from annealed_lm.common.machine import describe_machine, processor
 from annealed_lm.common.model_description import ModelDescription
 from annealed_lm.config.config import Config
 from annealed_lm.diffusion.denoiser import DenoisingTransformer, forward_flops, training_flops
@@ -386,7 +387,7 @@ def test_matrix_rates_are_of_both_precisions() -> None:
 
 def test_the_machine_is_what_decides_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert describe_machine(CPU) == {
-        "processor": machine.processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "device": "cpu",
         "torch": torch.__version__,
