@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from annealed_lab.benchmarks import evaluation, machine, sampling, training
+from annealed_lab.benchmarks import evaluation, sampling, training
 from annealed_lab.benchmarks.evaluation import ExperimentOutputs, measure_evaluation
 from annealed_lab.benchmarks.machine import in_fresh_process, matrix_rates, median_seconds, peak_memory
 from annealed_lab.benchmarks.results import Results, rate_rows, titled_table
@@ -62,7 +62,7 @@ from annealed_lm.config.config import Config
 from annealed_lm.diffusion.denoiser import DenoisingTransformer, forward_flops, training_flops
 from annealed_lm.evaluation.features import FeatureModel
 from annealed_lm.evaluation.judges import Judges
-from annealed_lm.generation import solvers
+from annealed_lm.generation import sampling as latent_sampling
 from annealed_lm.generation.sampling import per_text_noise
 from annealed_lm.trainers.assembly import make_denoiser
 from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, draw_features
@@ -281,7 +281,7 @@ def test_the_noise_that_is_timed_is_that_of_sampling(config: Config, monkeypatch
 
         return draw
 
-    for module in (solvers, sampling):
+    for module in (latent_sampling, sampling):
         monkeypatch.setattr(module, "per_text_noise", recorded)
     measure_sampling(config, SamplingWay(False, 4, "no"), CPU, texts=6, steps=3)
     _warm_up, sampled, timed = drawn[:3], drawn[3:9], drawn[9:]  # a draw a step: of one batch, of two, of the same two
