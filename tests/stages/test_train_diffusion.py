@@ -36,7 +36,6 @@ from support.tiny import ROOT, make_autoencoder, write_latents, write_params, wr
 
 LABELS = ("bad", "fair", "good")
 EFFECTS: list[dict[str, Any]] = [
-    {"range_start": 0.3},
     {"power": 5},
     {"random_seed": 1},
     {"start_fraction": 0.7},
@@ -150,6 +149,7 @@ def test_every_parameter_that_the_stage_reads_is_tried_here() -> None:
     tried = {name for changes in EFFECTS for name in changes} | set(ALTERNATIVES) | set(WITHOUT_EFFECT)
     tried |= {name for _, changes in EFFECTS_WITH for name in changes}
     tried |= {"tan_d", "gradient_accumulation_steps", "class_conditional", "class_unconditional_prob"}
+    tried |= {"range_start"}  # which bounds where decoding may take over: tests/annealing/test_range_start.py
     tried |= {"compile", "num_processes"}  # which change rounding only: test_training.py, test_processes.py
     assert tried == set(TrainDiffusion.model_fields) | set(TOP_LEVEL)
 
