@@ -20,7 +20,7 @@ MOST_UNKNOWN = 0.05
 
 
 def require_machine(config: Config) -> None:
-    """Check that this machine computes in the precisions, compiles, and has the GPUs and trackers, that params.yaml names.
+    """Check that this machine computes in the precisions, compiles, and has the GPUs, that params.yaml names.
 
     The libraries that know take seconds to import, so each is asked only about what not every machine has.
 

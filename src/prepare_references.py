@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annealed_lm.autoencoder.latents import LatentIndex, draw_training_rows
+from annealed_lm.autoencoder.latents import LatentIndex
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors, tell
@@ -37,9 +37,8 @@ def bound_texts(latents: Path, autoencoder: Autoencoder, held_out: list[str], co
         Texts by bound/strategy.
     """
     seed = config.prepare_references.seed
-    train_lengths = LatentIndex.load(latents, "train").lengths
-    lengths = [int(train_lengths[row]) for row in draw_training_rows(len(train_lengths), len(held_out), seed)]
-    bounds = Bounds(autoencoder, LatentStatistics.load(latents), held_out, lengths, seed, config.sample_texts.batch_size)
+    statistics, train = LatentStatistics.load(latents), LatentIndex.load(latents, "train")
+    bounds = Bounds(autoencoder, statistics, train, held_out, seed, config.sample_texts.batch_size)
     settings = DecodingSettings(
         num_beams=config.sample_texts.num_beams,
         top_p=config.sample_texts.top_p,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from annealed_lm.annealing.drawing import Timesteps
-from annealed_lm.annealing.settings import ScheduleSettings, log_snr
+from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.t_schedules import T_SCHEDULES
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
-from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES, log_snr
 from support.tiny import schedule_settings, weight_settings
 
 STEPS = (0, 130, 499, 999)

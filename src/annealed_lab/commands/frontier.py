@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lab.experiments.places import add_places, require_places
-from annealed_lm.autoencoder.latents import Floats, draw_training_rows
+from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import InputError
@@ -56,8 +56,6 @@ INPUTS = ("diffusion", "autoencoder", "latents", "texts", "references", "languag
 SWEPT = {"sampling_timesteps", "solver", "ddim_sampling_eta", "decode_at", "strategies"}
 LEVELS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
 """At which decoding may take over, as far as denoiser and decoder have learned them."""
-
-
 SETS = {"diffusion": "scores", "control": "control", "ceiling": "ceiling"}
 """What latents are decoded, and the key of its scores."""
 
@@ -65,13 +63,11 @@ SETS = {"diffusion": "scores", "control": "control", "ceiling": "ceiling"}
 class Sweep:
     """Hold the model that is swept, and what scores it."""
 
-    def __init__(self, config: Config, args: argparse.Namespace) -> None:
-        device = default_device()
-        self.section, self.held_out = config.sample_texts, args.texts
+    def __init__(self, config: Config, args: argparse.Namespace, sampler: TextSampler) -> None:
+        self.section, self.held_out, self.sampler = config.sample_texts, args.texts, sampler
         self.references = References.load(args.references)
         self.real = read_json(args.references / REFERENCE_ROWS)["train_train"]
-        self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, device)
-        self.sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), device)
+        self.judges = load_same_judges(self.references.settings, args.language_model, args.judges, sampler.device)
         self.outlines = {seed: self.sampler.outline(self.section.num_samples, seed) for seed in self.section.eval_seeds}
         self.decoding = settings_from(self.section, DecodingSettings)
 
@@ -91,13 +87,12 @@ class Sweep:
     @cached_property
     def bounds(self) -> Bounds:
         """What the scores lie between, of the held-out texts that the references were made with."""
-        settings, lengths = self.references.settings, self.sampler.train.lengths
+        settings, sampler = self.references.settings, self.sampler
         held_out = read_texts(self.held_out / f"{settings.held_out}.jsonl")
         count, seed = settings.num_samples, settings.reference_seed
-        chosen = choose_references(len(lengths), len(held_out), settings.held_out, count, seed).held_out
-        drawn = [int(lengths[row]) for row in draw_training_rows(len(lengths), count, seed)]
-        texts, batch_size = [held_out[row] for row in chosen], self.section.batch_size
-        return Bounds(self.sampler.autoencoder, self.sampler.latent_statistics, texts, drawn, seed, batch_size)
+        chosen = choose_references(len(sampler.train), len(held_out), settings.held_out, count, seed).held_out
+        texts = [held_out[row] for row in chosen]
+        return Bounds(sampler.autoencoder, sampler.latent_statistics, sampler.train, texts, seed, self.section.batch_size)
 
     def score_bounds(self, strategy: str, level: float) -> dict[str, Any]:
         """Return the scores of control and ceiling at a noise level."""
@@ -118,11 +113,13 @@ def swept_settings(config: Config, args: argparse.Namespace, levels: Sequence[fl
     return list(dict.fromkeys(settings))
 
 
-def run_sweep(config: Config, args: argparse.Namespace, settings: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
+def run_sweep(
+    config: Config, args: argparse.Namespace, sampler: TextSampler, settings: Sequence[SamplingSettings]
+) -> list[dict[str, Any]]:
     """Score every setting that the cache does not hold; return one row a setting and decoding strategy."""
     inputs = {name: getattr(args, name.replace("-", "_")) for name in INPUTS}
     scored = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
-    sweep = cache(lambda: Sweep(config, args))  # loaded where something is to be scored
+    sweep = cache(lambda: Sweep(config, args, sampler))  # its judges are loaded where something is to be scored
     passes = 1 if config.sample_texts.guidance_weight == 1 else 2
     rows = []
     for each in settings:
@@ -163,10 +160,11 @@ def main(program: str, arguments: Sequence[str]) -> None:
     args = parse_arguments(program, arguments)
     require_places(args, *INPUTS)
     config = load_config(args.params)
-    settings = swept_settings(config, args, allowed_levels(args))
-    require_allowed(settings, DiffusionModel.load(args.diffusion))
+    sampler = TextSampler(DiffusionModel.load(args.diffusion), args.latents, Autoencoder.load(args.autoencoder), default_device())
+    settings = swept_settings(config, args, allowed_levels(args.decode_at, sampler))
+    require_allowed(settings, sampler.model)
 
-    rows = run_sweep(config, args, settings)
+    rows = run_sweep(config, args, sampler, settings)
     model = {"sha256": weights_sha256(args.diffusion)}
     described, sampling = read_json(args.references / "settings.json"), config.sample_texts.model_dump(exclude=SWEPT)
     write_json(args.metrics / "frontier.json", {"model": model, "settings": described, "sampling": sampling, "rows": rows})
@@ -181,19 +179,19 @@ def main(program: str, arguments: Sequence[str]) -> None:
     print(text)
 
 
-def allowed_levels(args: argparse.Namespace) -> list[float]:
+def allowed_levels(asked: list[float] | None, sampler: TextSampler) -> list[float]:
     """Return the noise levels to decode at: those asked for, or what denoiser and decoder know of `LEVELS`.
 
     Raises:
         InputError: one asked for is not known to the decoder.
     """
-    autoencoder, model = Autoencoder.load(args.autoencoder), DiffusionModel.load(args.diffusion)
-    for level in args.decode_at or []:
-        require_known_level(autoencoder, level)
-    diffusion = model.process.diffusion("cpu")
+    if asked is not None:
+        for level in asked:
+            require_known_level(sampler.autoencoder, level)
+        return asked
+    diffusion = sampler.model.process.diffusion("cpu")
     lowest = lowest_level(diffusion.alphas_cumprod.numpy(), diffusion.first_timestep)
-    known = [level for level in LEVELS if lowest <= level <= autoencoder.highest_level]
-    return args.decode_at if args.decode_at is not None else known
+    return [level for level in LEVELS if lowest <= level <= sampler.autoencoder.highest_level]
 
 
 def require_allowed(settings: Sequence[SamplingSettings], model: DiffusionModel) -> None:

@@ -11,13 +11,11 @@ import annealed_lm.common.offline  # noqa: F401  (first: the model libraries rea
 
 import argparse
 import csv
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.common.files import atomic_path, one_line
+from annealed_lm.common.files import atomic_path, one_line, write_jsonl, write_text
 from annealed_lm.common.seeds import derive_seed
 from annealed_lm.generation.decoding import STRATEGIES
 from annealed_lm.publishing.text_generator import TextGenerator
@@ -27,23 +25,23 @@ Rows = Sequence[tuple[str, str | None]]
 EVERY_LABEL = "all"
 
 
-def write_lines(rows: Rows, file: TextIO) -> None:
-    file.writelines(one_line(text) + "\n" for text, _ in rows)
+def write_lines(path: Path, rows: Rows) -> None:
+    write_text(path, "".join(one_line(text) + "\n" for text, _ in rows))
 
 
-def write_csv(rows: Rows, file: TextIO) -> None:
+def write_csv(path: Path, rows: Rows) -> None:
     """Write the rows under a header, without a column of labels where there are none."""
     width = 1 if all(label is None for _, label in rows) else 2
-    csv.writer(file).writerows(row[:width] for row in [("text", "label"), *rows])
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(row[:width] for row in [("text", "label"), *rows])
 
 
-def write_objects(rows: Rows, file: TextIO) -> None:
+def write_objects(path: Path, rows: Rows) -> None:
     """Write one JSON object a line, without a label where there is none."""
-    for text, label in rows:
-        file.write(json.dumps({"text": text} | ({} if label is None else {"label": label}), ensure_ascii=False) + "\n")
+    write_jsonl(path, ({"text": text} | ({} if label is None else {"label": label}) for text, label in rows))
 
 
-WRITERS: dict[str, Callable[[Rows, TextIO], None]] = {".txt": write_lines, ".csv": write_csv, ".jsonl": write_objects}
+WRITERS: dict[str, Callable[[Path, Rows], None]] = {".txt": write_lines, ".csv": write_csv, ".jsonl": write_objects}
 """By how the name of the file ends."""
 
 
@@ -83,6 +81,5 @@ def main(program: str, arguments: Sequence[str]) -> None:
         rows += [(text, label) for text in texts if text]
         told = "" if label is None else f"{label}: "
         print(f"{told}{len(texts)} texts, of which {texts.count('')} are empty and left out; the first: {one_line(texts[0])}")
-    with atomic_path(args.out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        WRITERS[args.out.suffix](rows, file)
+    WRITERS[args.out.suffix](args.out, rows)
     print(f"{len(rows)} texts in {args.out}")

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from annealed_lab.handing_over.run import Run
 from annealed_lm.common.files import one_line
 from annealed_lm.config.yaml_files import value_at
-from annealed_lm.reporting.report import SHOWN_METRICS, set_rows
+from annealed_lm.reporting.report import SHOWN_METRICS, scores_table, set_rows
 from annealed_lm.reporting.tables import markdown_table
 
 TEMPLATES = Environment(
@@ -75,12 +75,10 @@ def licence_of(dataset_name: str, named: str | None) -> Licence:
     return Licence(named, f"under the licence {named}, as whoever exported the model says")
 
 
-def scores_table(metrics: Mapping[str, Any]) -> str:
-    """Return the scores of generated texts, control and ceiling, real texts and baseline as a table."""
+def bare_scores(metrics: Mapping[str, Any]) -> str:
+    """Return the scores of generated texts, control and ceiling, real texts and baseline as a table, without their intervals."""
     samples = {name: row for name, row in metrics["samples"].items() if name != "by_label"}
-    rows = set_rows(samples, metrics["references"])
-    shown = [metric for metric in SHOWN_METRICS if any(metric in row for row in rows.values())]
-    return markdown_table([{"": name} | {metric: row.get(metric, "") for metric in shown} for name, row in rows.items()])
+    return scores_table(set_rows(samples, metrics["references"]), SHOWN_METRICS, written=lambda value: value)
 
 
 def model_card(run: Run, models: Path, licence: str | None) -> str:
@@ -102,7 +100,7 @@ def model_card(run: Run, models: Path, licence: str | None) -> str:
         settings=markdown_table([{"parameter": key, "value": value_at(params, key)} for key in SHOWN_PARAMS]),
         sizes={name: count_weights(models / name) for name in ("autoencoder", "diffusion")},
         exact=run.metrics["autoencoder"]["noise_0.0"]["exact"],
-        scores=scores_table(run.metrics),
+        scores=bare_scores(run.metrics),
         sampling=params["sample_texts"],
         samples=[one_line(text) for text in run.samples],
     )

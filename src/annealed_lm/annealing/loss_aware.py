@@ -42,8 +42,8 @@ class LossSecondMoment:
 
     def __init__(self, settings: ScheduleSettings) -> None:
         self.timesteps = settings.trained_timesteps
-        self.losses = np.zeros((settings.trained_timesteps, HISTORY))
-        self.counts = np.zeros(settings.trained_timesteps, dtype=np.int64)
+        self.losses = np.zeros((self.timesteps, HISTORY))
+        self.counts = np.zeros(self.timesteps, dtype=np.int64)
 
     def density(self, step: int) -> Array:
         """Return the probability of every t at `step`, [timesteps]."""
@@ -96,12 +96,10 @@ class LossCurve:
     def __init__(self, settings: ScheduleSettings) -> None:
         self.timesteps = settings.trained_timesteps
         self.to_x_start = settings.to_x_start()
-        self.edges = (
-            np.linspace(0, settings.trained_timesteps, min(BINS, settings.trained_timesteps) + 1).round().astype(np.int64)
-        )
+        self.edges = np.linspace(0, self.timesteps, min(BINS, self.timesteps) + 1).round().astype(np.int64)
         self.means = np.zeros(len(self.edges) - 1)
         self.counts = np.zeros(len(self.edges) - 1, dtype=np.int64)
-        self.current = np.full(settings.trained_timesteps, 1 / settings.trained_timesteps)
+        self.current = np.full(self.timesteps, 1 / self.timesteps)
 
     def density(self, step: int) -> Array:
         """Return the probability of every t, [timesteps]; it changes every `REFRESH_EVERY` steps."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annealed_lm.annealing.t_schedules import DiffusionRange
-from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
+from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES, log_snr
 
 Array = npt.NDArray[np.float64]
 HIGHEST_LOG_SNR = 10.0
@@ -83,12 +83,6 @@ class ScheduleSettings:
     def to_x_start(self) -> Array:
         """Return the factor that turns the squared loss of the objective into that of x_start, [trained_timesteps]."""
         return TO_X_START[self.objective](np.exp(self.log_snr()))
-
-
-def log_snr(alphas_cumprod: Array) -> Array:
-    """Return log(alphas_cumprod / (1 - alphas_cumprod)), [timesteps]."""
-    values: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
-    return values
 
 
 def share_of_way(values: Array, highest: float) -> Array:

@@ -78,7 +78,7 @@ def load_config(path: Path) -> Config:
         InputError: the file is absent, not YAML, or does not fit the schema; or this is a stage of a run of DVC of which an
             earlier stage has read other values.
     """
-    READ[path] = parse_config(read_yaml(path, "; stages run from the project's root"), path.name)
+    READ[path] = parse_config(read_params(path), path.name)
     now = flat(READ[path].model_dump(mode="json"))
     if found := changes(values_of_run(now), now):
         raise InputError(changed(path, "this run of DVC", found))

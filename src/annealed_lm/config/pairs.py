@@ -3,7 +3,6 @@
 A rule says what is wrong in one sentence, or nothing. All of them are read once every value by itself is what it may be.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.annealing.weights import TimestepWeights, WeightSettings
 from annealed_lm.config.sections import Parameters
-from annealed_lm.diffusion.noise_schedules import lowest_level, timestep_of_level
+from annealed_lm.diffusion.noise_schedules import lowest_level, rounded_up, timesteps_above
 
 LABELLED = ("restaurants", "sst2", "ag_news", "text")
 """Corpora with labels; text has those of its file, and prepare_data looks whether it has any."""
@@ -165,7 +164,7 @@ def takes_over(parameters: Parameters, schedule: ScheduleSettings, weights: Weig
     """Check that sampling ends at a noise level that the denoiser is trained down to and the decoder learns to read."""
     alphas_cumprod, section = schedule.alphas_cumprod(), parameters.sample_texts
     autoencoder, level = parameters.train_autoencoder, parameters.sample_texts.decode_at
-    steps = schedule.timesteps - 1 - timestep_of_level(alphas_cumprod, level)
+    steps = timesteps_above(alphas_cumprod, level)
     if steps < section.sampling_timesteps:
         return (
             f"sample_texts: sampling_timesteps = {section.sampling_timesteps} is more than the {steps} of "
@@ -175,7 +174,7 @@ def takes_over(parameters: Parameters, schedule: ScheduleSettings, weights: Weig
     if level < lowest:
         return (
             f"sample_texts.decode_at = {level:g} is less noise than train_diffusion.range_start = {schedule.range_start:g} "
-            f"trains down to: it should be at least {math.ceil(1000 * lowest) / 1000:g}"
+            f"trains down to: it should be at least {rounded_up(lowest):g}"
         )
     if level > autoencoder.latent_noise:
         return (

@@ -3,6 +3,7 @@
 t = 0 is one step of noise; u = (t + 1) / T. To add a noise schedule, write one function here and name it in `NOISE_SCHEDULES`.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -53,6 +54,12 @@ NOISE_SCHEDULES: dict[str, NoiseSchedule] = {"linear": linear, "cosine": cosine,
 """By value of noise_schedule."""
 
 
+def log_snr(alphas_cumprod: Array) -> Array:
+    """Return log(alphas_cumprod / (1 - alphas_cumprod)), decreasing, [timesteps]."""
+    values: Array = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+    return values
+
+
 def noise_levels(alphas_cumprod: Array) -> Array:
     """Return sqrt(1 - alphas_cumprod), the noise level of every timestep, rising in (0, 1), [timesteps].
 
@@ -73,3 +80,13 @@ def lowest_level(alphas_cumprod: Array, first_timestep: int) -> float:
 def timestep_of_level(alphas_cumprod: Array, level: float) -> int:
     """Return the highest timestep whose noise level is at most `level`; -1, which stands for x_start, if none is."""
     return int(np.searchsorted(noise_levels(alphas_cumprod), level, side="right")) - 1
+
+
+def timesteps_above(alphas_cumprod: Array, level: float) -> int:
+    """Return how many evaluations of the network there are at most on the way down to `timestep_of_level`."""
+    return len(alphas_cumprod) - 1 - timestep_of_level(alphas_cumprod, level)
+
+
+def rounded_up(level: float) -> float:
+    """Return a noise level in thousandths, and not below it: what can be written in params.yaml and is allowed."""
+    return math.ceil(1000 * level) / 1000

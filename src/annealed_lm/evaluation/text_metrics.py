@@ -31,8 +31,12 @@ def unique_share(texts: Texts, n: int) -> float:
 
 def repetition(texts: Texts, n: int) -> float:
     """Return 1 - unique / total n-grams over the whole set (Su et al. 2022, arXiv 2202.06417, section 4.1); 0 without n-grams."""
-    texts = tokenise(texts)
-    return 1 - unique_share(texts, n) if len(texts.ngrams(n)[0]) else 0.0
+    return repeated(unique_share(texts, n))
+
+
+def repeated(unique: float) -> float:
+    """Return the repetition that goes with a share of unique n-grams, which is 0 only where there are none."""
+    return 1 - unique if unique else 0.0
 
 
 def repetitions(texts: Texts) -> dict[str, float]:
@@ -42,8 +46,8 @@ def repetitions(texts: Texts) -> dict[str, float]:
     of all but have a diversity of 0, a share of nothing.
     """
     texts = tokenise(texts)
-    values = {f"repetition_{n}": repetition(texts, n) for n in NGRAM_SIZES}
-    return {**values, "diversity": math.prod(unique_share(texts, n) for n in NGRAM_SIZES)}
+    unique = {n: unique_share(texts, n) for n in NGRAM_SIZES}
+    return {**{f"repetition_{n}": repeated(share) for n, share in unique.items()}, "diversity": math.prod(unique.values())}
 
 
 def memorization(texts: Texts, training: Training) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from annealed_lm.autoencoder.encoding import encode_ids
-from annealed_lm.autoencoder.latents import Floats, gaussian_latents, noised_latents
+from annealed_lm.autoencoder.latents import Floats, LatentIndex, draw_training_rows, gaussian_latents, noised_latents
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.diffusion.normalization import LatentStatistics
@@ -28,23 +28,23 @@ class Bounds:
     """Latents of control and ceiling, and the texts that they are decoded to.
 
     Args:
+        train: of the latents of the training texts, whose lengths are those of the control's.
         held_out: real texts that training has not seen.
-        lengths: of the control's latents, in vectors.
-        seed: of all noise, and of decoding.
+        seed: of lengths, of all noise, and of decoding.
     """
 
     def __init__(
         self,
         autoencoder: Autoencoder,
         statistics: LatentStatistics,
+        train: LatentIndex,
         held_out: Sequence[str],
-        lengths: Sequence[int],
         seed: int,
         batch_size: int,
     ) -> None:
         self.autoencoder = autoencoder
         self.statistics = statistics
-        self.lengths = lengths
+        self.lengths = [int(train.lengths[row]) for row in draw_training_rows(len(train), len(held_out), seed)]
         self.seed = seed
         self.batch_size = batch_size
         ids = tokenize(autoencoder.tokenizer, held_out, autoencoder.settings.max_tokens)

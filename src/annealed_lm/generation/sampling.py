@@ -1,6 +1,5 @@
 """Sampling latents from the trained diffusion, with classifier-free guidance where it is conditioned on classes."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from annealed_lm.common.devices import autocast
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.seeds import generator
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
-from annealed_lm.diffusion.noise_schedules import lowest_level, timestep_of_level
+from annealed_lm.diffusion.noise_schedules import lowest_level, rounded_up, timesteps_above
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
 from annealed_lm.generation.solvers import SolverStep, solver_steps
@@ -140,9 +139,9 @@ class SamplingSettings:
         if self.decode_at < lowest:
             raise InputError(
                 f"decode_at = {self.decode_at:g} is less noise than the denoiser was trained down to: it should be at least "
-                f"{math.ceil(1000 * lowest) / 1000:g}"
+                f"{rounded_up(lowest):g}"
             )
-        most = diffusion.timesteps - 1 - timestep_of_level(alphas_cumprod, self.decode_at)
+        most = timesteps_above(alphas_cumprod, self.decode_at)
         if self.sampling_timesteps > most:
             raise InputError(
                 f"sampling_timesteps = {self.sampling_timesteps} is more than the {most} timesteps above decode_at = "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from annealed_lm.diffusion.noise_schedules import timestep_of_level
+from annealed_lm.diffusion.noise_schedules import log_snr, timestep_of_level
 
 Alphas = npt.NDArray[np.float64]
 X_START = -1
@@ -67,13 +67,13 @@ def uniform(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
     return [*(round(t) for t in np.linspace(len(alphas_cumprod) - 1, stop + 1, count)), stop]
 
 
-def log_snr(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
+def even_log_snr(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
     """Return the timesteps nearest to even strides of log-SNR from T - 1 to `stop` (Lu et al. 2022, arXiv 2206.00927, section 3).
 
     Where `stop` is x_start, whose log-SNR is infinite, the strides end at t = 0. Where even strides would fall on one timestep
     twice, the next one is taken.
     """
-    values = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+    values = log_snr(alphas_cumprod)
     last = max(stop, 0)
     ends = np.linspace(values[-1], values[last], count + (stop != X_START))
     nearest = [int(np.abs(values - value).argmin()) for value in ends] + [X_START] * (stop == X_START)
@@ -83,14 +83,14 @@ def log_snr(alphas_cumprod: Alphas, count: int, stop: int) -> list[int]:
 def distinct(timesteps: list[int]) -> list[int]:
     """Return falling timesteps that are all different, as near as may be to those given, whose ends stay."""
     count = len(timesteps) - 1
-    from_below = [max(t, timesteps[-1] + count - place) for place, t in enumerate(timesteps)]
-    falling = from_below[:1]
-    for place, t in enumerate(from_below[1:], 1):
-        falling.append(max(min(t, falling[-1] - 1), timesteps[-1] + count - place))
+    falling: list[int] = []
+    for place, t in enumerate(timesteps):
+        below = falling[-1] - 1 if falling else t
+        falling.append(min(max(t, timesteps[-1] + count - place), below))
     return falling
 
 
-SPACINGS: dict[str, Callable[[Alphas, int, int], list[int]]] = {"trailing": trailing, "uniform": uniform, "log_snr": log_snr}
+SPACINGS: dict[str, Callable[[Alphas, int, int], list[int]]] = {"trailing": trailing, "uniform": uniform, "log_snr": even_log_snr}
 """By value of spacing: (alphas_cumprod, evaluations of the network, last timestep) -> timesteps, falling, one more than
 evaluations."""
 

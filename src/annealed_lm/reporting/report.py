@@ -1,6 +1,6 @@
 """What the report is made of: the T schedules side by side, and the scores that a person looks at first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,11 +85,11 @@ def set_rows(strategies: Mapping[str, Any], references: Mapping[str, Any]) -> di
     return rows | {name: row for name, row in references.items() if name not in ("control", "ceiling", "by_label")}
 
 
-def scores_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], metrics: Sequence[str]) -> str:
-    """Return scored rows as a Markdown table, each score as `cell` shows it; of `metrics` those that any row has."""
+def scores_table(rows: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], written: Callable[[Any], object] = cell) -> str:
+    """Return scored rows as a Markdown table, each score as `written` shows it; of `metrics` those that any row has."""
     shown = [metric for metric in metrics if any(metric in row for row in rows.values())]
     return markdown_table(
-        [{"": name} | {metric: cell(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
+        [{"": name} | {metric: written(row[metric]) if metric in row else "" for metric in shown} for name, row in rows.items()]
     )
 
 
