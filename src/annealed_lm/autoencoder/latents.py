@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from annealed_lm.common.errors import InputError
+from annealed_lm.common.files import read_array
 from annealed_lm.common.seeds import generator
 from annealed_lm.diffusion.normalization import LatentStatistics
 
@@ -48,7 +49,7 @@ class LatentIndex:
         if not (folder / f"{split}_offsets.npy").exists():
             raise InputError(f"{folder} holds no {split} latents; the stage encode_latents writes them")
         labels = folder / f"{split}_labels.npy"
-        return cls(np.load(folder / f"{split}_offsets.npy"), np.load(labels) if labels.exists() else None)
+        return cls(read_array(folder / f"{split}_offsets.npy"), read_array(labels) if labels.exists() else None)
 
     def save(self, folder: Path, split: str) -> None:
         """Write the index to `folder`, in files named after the split."""
@@ -106,7 +107,7 @@ class LatentSet:
         index = LatentIndex.load(folder, split)
         if not (folder / f"{split}.npy").exists():
             raise InputError(f"{folder} holds no vectors of the {split} texts: encode_latents.train_latents = cached writes them")
-        return cls(np.load(folder / f"{split}.npy", mmap_mode="r"), index)
+        return cls(read_array(folder / f"{split}.npy", mapped=True), index)
 
     def save(self, folder: Path, split: str) -> None:
         """Write the vectors and their index to `folder`, in files named after the split."""

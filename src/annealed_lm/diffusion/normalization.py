@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from annealed_lm.common.files import read_array
+
 SMALLEST_STD = 1e-6
 """A dimension that hardly varies is not blown up."""
 
@@ -65,7 +67,7 @@ class LatentStatistics:
     @classmethod
     def load(cls, folder: Path) -> "LatentStatistics":
         """Read what `save` wrote."""
-        return cls(torch.from_numpy(np.load(folder / "mean.npy")), torch.from_numpy(np.load(folder / "std.npy")))
+        return cls(torch.from_numpy(read_array(folder / "mean.npy")), torch.from_numpy(read_array(folder / "std.npy")))
 
     def save(self, folder: Path) -> None:
         """Write both to `folder`."""
