@@ -79,7 +79,7 @@ def choose_vocabulary(texts: Sequence[str], count: int) -> tuple[Choice, Choice]
         vocab_size = min(multiple(vocabulary_for(counts, 0), 8), LARGEST_VOCABULARY)
         return Choice("word", f"{unknown:.1%} of the words to come would be unknown"), Choice(vocab_size, "all words, or nearly")
     reason = f"of {LARGEST_VOCABULARY} whole words, {unknown:.1%} would be unknown"
-    return Choice("bpe", reason), Choice(1000 if count < 5000 else 2000 if count < 100_000 else 4000, "by the number of texts")
+    return Choice("bpe", reason), Choice(2000 if count < 100_000 else 4000, "by the number of texts")
 
 
 def token_lengths(texts: Sequence[str], tokenizer: str, vocab_size: int) -> list[int]:
