@@ -7,6 +7,10 @@ export PATH := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin:$(
 empty :=
 override VENV := $(subst $(empty) $(empty),\ ,$(VENV))# a space as make and the shell both take it, in targets and commands
 
+# A value, and each word of a value, as one word of the shell whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+each_quoted = $(foreach word,$(1),$(call quoted,$(word)))
+
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
@@ -23,10 +27,10 @@ baseline: $(VENV)/.installed identity  ## commit the results of this run: experi
 	@python src/lab.py baseline
 
 text: $(VENV)/.installed  ## FILE=my.txt, .csv or .jsonl (TEXT=, LABEL=): your own texts for the next run
-	@python src/lab.py text $(if $(FILE),'$(FILE)') $(if $(TEXT),--text '$(TEXT)') $(if $(LABEL),--label '$(LABEL)') $(if $(REPLACE),--replace)
+	@python src/lab.py text $(if $(FILE),$(call quoted,$(FILE))) $(if $(TEXT),--text $(call quoted,$(TEXT))) $(if $(LABEL),--label $(call quoted,$(LABEL))) $(if $(REPLACE),--replace)
 
 export: $(VENV)/.installed  ## OUT=folder: the trained model with its card, for other programs or a hub
-	@python src/lab.py export $(if $(OUT),'$(OUT)')
+	@python src/lab.py export $(if $(OUT),$(call quoted,$(OUT)))
 
 show: $(VENV)/.installed  ## experiments, a line each: what varied, and how their texts came out
 	@python src/lab.py show
@@ -35,16 +39,16 @@ table: $(VENV)/.installed  ## the same with intervals, beside real texts, baseli
 	@python src/lab.py table
 
 study: $(VENV)/.installed identity  ## SCHEDULES="normal linear" SEEDS="1 2 3", or STUDY=file; WORKERS= MINUTES= SLURM=
-	@python src/lab.py study $(if $(SCHEDULES)$(SEEDS),--schedules $(SCHEDULES) --seeds $(SEEDS),$(or $(STUDY),studies/restaurants.yaml)) $(if $(NAME),--name $(NAME)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SLURM),--slurm $(SLURM))
+	@python src/lab.py study $(if $(SCHEDULES)$(SEEDS),--schedules $(call each_quoted,$(SCHEDULES)) --seeds $(call each_quoted,$(SEEDS)),$(call quoted,$(or $(STUDY),studies/restaurants.yaml))) $(if $(NAME),--name $(call quoted,$(NAME))) $(if $(WORKERS),--workers $(call quoted,$(WORKERS))) $(if $(MINUTES),--minutes $(call quoted,$(MINUTES))) $(if $(SLURM),--slurm $(call quoted,$(SLURM)))
 
 compare: $(VENV)/.installed  ## does annealing help? PREFIX=name- over seeds -> outputs/comparison/report.html
-	@python src/lab.py compare $(if $(PREFIX),--prefix $(PREFIX)) $(if $(FOLDERS),--folders $(FOLDERS))
+	@python src/lab.py compare $(if $(PREFIX),--prefix $(call quoted,$(PREFIX))) $(if $(FOLDERS),--folders $(call each_quoted,$(FOLDERS)))
 
 frontier: $(VENV)/.installed  ## the model at other sampling steps, eta and strategies -> outputs/frontier
 	python src/lab.py frontier
 
 test-report: $(VENV)/.installed  ## EXP=name: on the test split, once, with five sampling seeds -> outputs/test
-	python src/lab.py test-report $(if $(EXP),--experiment '$(EXP)')
+	python src/lab.py test-report $(if $(EXP),--experiment $(call quoted,$(EXP)))
 
 bench: $(VENV)/.installed  ## how fast training, sampling and evaluation are here -> outputs/bench.json
 	python src/lab.py bench
@@ -56,7 +60,7 @@ doctor: $(VENV)/.installed  ## what could go wrong in the next run, and how to m
 	@python src/lab.py doctor
 
 clean-resume: $(VENV)/.installed  ## remove interrupted trainings older than DAYS=14, or of other code
-	python src/lab.py clean-resume $(if $(DAYS),--days $(DAYS))
+	python src/lab.py clean-resume $(if $(DAYS),--days $(call quoted,$(DAYS)))
 
 clean:  ## remove what interrupted runs left, and drawn plots; while nothing runs
 	rm -rf .resume .frontier dvc_plots

@@ -12,7 +12,7 @@ from pathlib import Path
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors, tell
-from annealed_lm.common.files import atomic_path, read_json, write_json, write_tsv
+from annealed_lm.common.files import atomic_path, is_whole, read_json, seal, write_json, write_tsv
 from annealed_lm.config.config import load_config, require_unchanged, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
 from annealed_lm.evaluation.judges import load_same_judges
@@ -51,7 +51,7 @@ def main() -> None:
     with store.held():
         for snapshot in snapshots:
             finished = store.folder / f"{snapshot.name}.json"
-            if not finished.exists():
+            if not is_whole(finished):
                 sampler = TextSampler(DiffusionModel.load(snapshot), args.latents, autoencoder, device)
                 outline = sampler.outline(section.num_samples, seed)
                 latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
@@ -59,6 +59,7 @@ def main() -> None:
                 texts = sampler.texts(latents, strategy, decoding, seed, section.batch_size, section.decode_at)
                 agreement = sampler.agreement(latents, texts, section.batch_size)
                 write_json(finished, score_alone(texts, references, judges, labels=outline.labels, agreement=agreement).values)
+                seal(finished)
             rows.append({"step": int(snapshot.name), **read_json(finished)})
             tell(", ".join(f"{name} {rows[-1][name]:.4g}" for name in SHOWN if name in rows[-1]))
         with atomic_path(args.out) as partial:

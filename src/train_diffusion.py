@@ -17,7 +17,7 @@ from annealed_lm.autoencoder.latents import LatentIndex, LatentSet, LatentSource
 from annealed_lm.autoencoder.model import Autoencoder
 from annealed_lm.autoencoder.tokenizer import tokenize
 from annealed_lm.common.errors import InputError, one_sentence_errors, tell
-from annealed_lm.common.files import atomic_path, read_json, read_texts, write_json, write_tsv
+from annealed_lm.common.files import atomic_path, is_whole, read_json, read_texts, seal, write_json, write_tsv
 from annealed_lm.common.machine import describe_machine
 from annealed_lm.config.config import Config, load_config, require_unchanged, schedule_settings
 from annealed_lm.config.effects import decisive
@@ -118,6 +118,22 @@ def save_curves(folder: Path, curves: Mapping[str, Rows], trainer: DiffusionTrai
     return final
 
 
+def copy_snapshots(folder: Path, target: Path) -> None:
+    """Copy the models that were kept along the training, perhaps by runs before this one.
+
+    Raises:
+        InputError: one is no longer what was kept.
+    """
+    for snapshot in sorted(folder.glob("[!.]*")):
+        if not is_whole(snapshot):
+            raise InputError(
+                f"{snapshot} is damaged, for its checksum is another; remove {folder.parent} to start this training anew, and "
+                "see to the health of the disk"
+            )
+    with atomic_path(target) as partial:
+        shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))  # seals, and what a killed run was writing
+
+
 def train(
     trainer: DiffusionTrainer,
     validation: FixedValidation,
@@ -134,15 +150,17 @@ def train(
         watched: folder for curves that grow while it trains.
     """
     snapshots = store.folder / "snapshots"
-    records = TrainingRecords(
-        trainer.accelerator, validation, lambda step: model.save(snapshots / f"{step:06d}"), LiveCurves(watched)
-    )
+
+    def save_snapshot(step: int) -> None:
+        model.save(snapshots / f"{step:06d}")
+        seal(snapshots / f"{step:06d}")
+
+    records = TrainingRecords(trainer.accelerator, validation, save_snapshot, LiveCurves(watched))
     curves = train_denoiser(trainer, records, store)
     if not trainer.processes.is_main:
         return {}
     model.save(args.out)
-    with atomic_path(args.snapshots) as partial:
-        shutil.copytree(snapshots, partial, ignore=shutil.ignore_patterns(".*"))  # what a killed run was writing
+    copy_snapshots(snapshots, args.snapshots)
     final = save_curves(args.curves, curves, trainer)
     require_unchanged(args.params)
     store.remove()

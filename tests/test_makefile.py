@@ -107,3 +107,26 @@ def test_a_study_is_a_file_or_schedules_and_seeds(given: list[str], asked: str, 
     status, _, calls = make(project, "study", *given)
     assert status == 0
     assert calls[-1].endswith(f"python src/lab.py {asked}")
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "option"),
+    [
+        ("study", "STUDY", None),
+        ("study", "NAME", "--name"),
+        ("study", "SLURM", "--slurm"),
+        ("compare", "PREFIX", "--prefix"),
+        ("compare", "FOLDERS", "--folders"),
+        ("test-report", "EXP", "--experiment"),
+        ("export", "OUT", None),
+        ("text", "FILE", None),
+        ("text", "LABEL", "--label"),
+        ("clean-resume", "DAYS", "--days"),
+    ],
+)
+def test_a_value_is_handed_on_as_it_is_and_runs_nothing(target: str, name: str, option: str | None, project: Path) -> None:
+    value = "a';touch${IFS}here;'`touch${IFS}there`\"&&*" + ("" if name == "FOLDERS" else " b  c")
+    status, _, (*_, call) = make(project, target, f"{name}={value.replace('$', '$$')}")
+    assert status == 0
+    assert call.endswith(f"{option} {value}" if option else value)
+    assert not {"here", "there"} & {path.name for path in project.iterdir()}

@@ -12,6 +12,7 @@ from annealed_lm.common.files import (
     atomic_path,
     copy_file,
     file_sha256,
+    is_whole,
     one_line,
     partials,
     read_array,
@@ -21,6 +22,7 @@ from annealed_lm.common.files import (
     read_texts,
     read_tsv,
     require_sha256,
+    seal,
     write_json,
     write_jsonl,
     write_text,
@@ -204,6 +206,26 @@ def test_digest_tells_a_damaged_file(tmp_path: Path) -> None:
     path.write_bytes(b"hole")
     with pytest.raises(InputError, match=r"archive.zip has sha256 .* not .*: it is damaged or another release"):
         require_sha256(path, digest)
+
+
+@pytest.mark.parametrize("name", ["a.json", "folder"])
+def test_a_seal_tells_every_change_of_a_file_or_a_folder(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    inner = path / "inner" / "b.bin" if name == "folder" else path
+    inner.parent.mkdir(parents=True, exist_ok=True)
+    inner.write_bytes(b"whole")
+    assert not is_whole(path)  # nothing says what it should be
+    seal(path)
+    assert is_whole(path)
+    inner.write_bytes(b"whol\x64")
+    assert not is_whole(path)
+    inner.write_bytes(b"whole")
+    assert is_whole(path)
+    (tmp_path / f".{name}.sha256").write_text('{"')
+    assert not is_whole(path)
+    seal(path)
+    inner.unlink()
+    assert not is_whole(path)
 
 
 @pytest.mark.parametrize(

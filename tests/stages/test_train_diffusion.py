@@ -389,13 +389,33 @@ def test_a_run_that_died_between_snapshots_has_them_all_in_the_end(
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "died")
     (store,) = (tmp_path / "died" / "resume").iterdir()
-    kept = sorted(path.name for path in store.glob("snapshots/*"))
+    kept = sorted(path.name for path in store.glob("snapshots/[!.]*"))
     assert kept == [f"{step:06d}" for step in (3, 6) if step <= dies_at]
     half = store / "snapshots" / ".000006.99.partial"
     half.mkdir(parents=True)
     (half / "denoiser.safetensors").write_bytes(b"half of it")
     assert outputs(run(tmp_path / "died")) == outputs(reference)
     assert list((tmp_path / "died" / "resume").iterdir()) == []
+
+
+def test_a_damaged_snapshot_of_an_interrupted_run_is_no_part_of_the_result(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(self: DiffusionTrainer, step: int) -> Tensor:
+        raise KeyboardInterrupt
+
+    train_step = DiffusionTrainer.train_step
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionTrainer, "train_step", lambda self, step: (train_step if step < 5 else dies)(self, step))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "died")
+    (weights,) = (tmp_path / "died" / "resume").glob("*/snapshots/000003/denoiser.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="000003 is damaged, for its checksum is another; remove .* to start this training anew"):
+        run(tmp_path / "died")
+    assert not (tmp_path / "died" / "snapshots").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_sentence_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Write texts of a trained model to a file: .txt, one a line, or .csv or .jsonl with the columns text and label.
 
 With --label, --count texts of each, and their labels beside them; without, a model that knows labels writes texts of all of them,
-as often as the training set has them, and the file does not say which. Empty texts are left out, and counted.
+as often as the training set has them, and the file does not say which. Empty texts are left out, and counted. In .csv, texts that
+a spreadsheet would take for a formula have an apostrophe before them; the other two keep every text as it is.
 
 Reads: an exported model, or that of the workspace (dvc exp apply puts another there). Writes: data/generated.txt.
 Example: python src/lab.py generate --count 1000 --out texts.jsonl
@@ -23,17 +24,23 @@ from annealed_lm.publishing.text_generator import TextGenerator
 Rows = Sequence[tuple[str, str | None]]
 """Texts with their labels; None: the model was told none."""
 EVERY_LABEL = "all"
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet runs what begins with one of them (OWASP, CSV injection)."""
 
 
 def write_lines(path: Path, rows: Rows) -> None:
     write_text(path, "".join(one_line(text) + "\n" for text, _ in rows))
 
 
+def cell(text: str | None) -> str | None:
+    return f"'{text}" if text and text.startswith(FORMULA_SIGNS) else text
+
+
 def write_csv(path: Path, rows: Rows) -> None:
-    """Write the rows under a header, without a column of labels where there are none."""
+    """Write the rows under a header, without a column of labels where there are none, and no cell as a formula."""
     width = 1 if all(label is None for _, label in rows) else 2
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(row[:width] for row in [("text", "label"), *rows])
+        csv.writer(file).writerows([cell(value) for value in row[:width]] for row in [("text", "label"), *rows])
 
 
 def write_objects(path: Path, rows: Rows) -> None:

@@ -182,9 +182,28 @@ def file_sha256(path: Path) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file below `folder`, by its path in it."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    """Return the sha256 of every file below `folder`, by its path in it; of a file, its own under `.`."""
+    files = (path for path in sorted([folder, *folder.rglob("*")]) if path.is_file())
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+
+
+def seal(path: Path) -> None:
+    """Write the digests of a file or a folder beside it, where `is_whole` looks for them."""
+    write_json(seal_of(path), digests(path))
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file or a folder is there and every bit of it as it was when it was sealed."""
+    if not path.exists() or not seal_of(path).exists():
+        return False
+    try:
+        return bool(read_json(seal_of(path)) == (digests(path)))
+    except DamagedFileError:
+        return False
+
+
+def seal_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256")
 
 
 def require_sha256(path: Path, expected: str) -> None:

@@ -39,6 +39,18 @@ def test_with_labels_there_are_so_many_texts_of_each_and_the_file_says_which(mod
     assert (tmp_path / "b.csv").read_text().splitlines()[0] == "text"
 
 
+def test_no_cell_of_a_table_is_a_formula_and_other_files_have_the_text_as_it_is(tmp_path: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@a", "\t=1", "a = 1", "the bar"]
+    for suffix, writer in command.WRITERS.items():
+        writer(tmp_path / f"a{suffix}", [(text, "=label") for text in texts])
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == [*(f"'{text}" for text in texts[:5]), *texts[5:]]
+    assert {row["label"] for row in rows} == {"'=label"}
+    assert [row["text"] for row in read_jsonl(tmp_path / "a.jsonl")] == texts
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "".join(text + "\n" for text in texts)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
