@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import LogFormatter
 
 from annealed_lm.common.files import atomic_path, one_line
@@ -47,10 +47,14 @@ SPOKEN = {
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write `path`.png, to look at, and `path`.pdf, for a paper, whose bytes depend on the figure alone: no date, no version."""
+    """Write `path`.png, to look at, and `path`.pdf, for a paper, whose bytes depend on the figure alone: no date, no version.
+
+    The figure is laid out once and keeps its places, so both files show the same.
+    """
     for form, metadata in NO_STAMP.items():
         with atomic_path(path.with_name(f"{path.name}.{form}")) as partial, rc_context(TRUE_TYPE):
             figure.savefig(partial, format=form, dpi=DOTS_AN_INCH, metadata=metadata)
+        figure.set_layout_engine("none")
 
 
 def training_figure(training: Columns, validation: Columns) -> Figure:
@@ -106,7 +110,7 @@ def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[s
     return figure
 
 
-def remove_panels(figure: Figure, count: int) -> None:
+def remove_panels(figure: FigureBase, count: int) -> None:
     """Remove the panels after the first `count`, in which nothing is drawn."""
     for axes in figure.axes[count:]:
         axes.remove()
