@@ -57,7 +57,8 @@ def verdict(comparison: Mapping[str, Any]) -> str:
         counts.setdefault(metric, Counter())[judged] += 1
     if not counts:
         return f"Nothing is told: no other variant stands beside {baseline} with the same seed and setting."
-    parts = [f"in {metric.replace('_', ' ')}, {outcome(found, baseline)}" for metric, found in counts.items()]
+    names = {LOSS: "validation loss"}
+    parts = [f"in {names.get(metric, metric)}, {outcome(found, baseline)}" for metric, found in counts.items()]
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 

@@ -83,7 +83,7 @@ def draw_line(axes: Axes, marks: Sequence[Mark], metric: str, number: int) -> No
     colour = COLOURS[number % len(COLOURS)]
     x, y = ([mark.scores[name]["value"] for mark in marks] for name in (DIVERSITY, metric))
     axes.plot(x, y, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.2, label=marks[0].line)
-    for mark, *point in zip(marks, x, y, strict=True):
+    for mark, point in zip(marks, zip(x, y, strict=True), strict=True):
         axes.annotate(f"{mark.place:g}", point, (3, 3), textcoords="offset points", fontsize=MARK_POINTS, color=colour)
         across, up = mark.scores[DIVERSITY], mark.scores[metric]
         if "low" in across:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatter
 
 from annealed_lm.common.files import atomic_path, one_line
@@ -25,7 +25,7 @@ Columns = Mapping[str, Sequence[float]]
 
 WIDTH = 5.6  # inches
 DOTS_AN_INCH = 200
-TRUE_TYPE = {"pdf.fonttype": 42}
+TRUE_TYPE = 42
 """Letters as they are in the font, not as drawings, which some publishers refuse."""
 NO_STAMP: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate"))}
 SMALL = 8  # points
@@ -52,7 +52,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     The figure is laid out once and keeps its places, so both files show the same.
     """
     for form, metadata in NO_STAMP.items():
-        with atomic_path(path.with_name(f"{path.name}.{form}")) as partial, rc_context(TRUE_TYPE):
+        with atomic_path(path.with_name(f"{path.name}.{form}")) as partial, rc_context({"pdf.fonttype": TRUE_TYPE}):
             figure.savefig(partial, format=form, dpi=DOTS_AN_INCH, metadata=metadata)
         figure.set_layout_engine("none")
 
@@ -110,7 +110,7 @@ def quality_figure(curves: Mapping[str, Columns], levels: Mapping[str, Mapping[s
     return figure
 
 
-def remove_panels(figure: FigureBase, count: int) -> None:
+def remove_panels(figure: Figure | SubFigure, count: int) -> None:
     """Remove the panels after the first `count`, in which nothing is drawn."""
     for axes in figure.axes[count:]:
         axes.remove()

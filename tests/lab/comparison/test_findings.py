@@ -50,7 +50,7 @@ def test_the_verdict_counts_what_was_found_in_quality_first(found: tuple[tuple[f
         "differences": {"validation_loss": differences((0.9, 1.0)), "mauve_train (greedy)": differences(*found)},
     }
     sentence = verdict({"baseline": "normal", "settings": [setting]})
-    assert sentence.startswith(f"In mauve train, {expected}")
+    assert sentence.startswith(f"In mauve_train, {expected}")
     assert sentence.endswith("; in validation loss, no variant was told apart from normal (of 1 comparison 1 not told apart).")
 
 

@@ -77,7 +77,7 @@ def test_the_verdict_stands_on_top_and_findings_have_signs_and_colours(written: 
     tags = Tags(written)
     judged = {value for tag, name, value in tags.attributes if (tag, name) == ("td", "class")}
     assert judged == {"better", "worse"}
-    assert {cell[0] for cell in tags.cells if cell.endswith(" better") or cell.endswith(" worse")} == {"▲", "▼"}
+    assert all(("▲" in cell) == cell.endswith("better") for cell in tags.cells if cell.endswith(("better", "worse")))
     assert markdown_page(comparison).startswith(verdict(comparison))
 
 
