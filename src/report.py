@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lm.common.errors import one_sentence_errors, tell
-from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text, write_tsv
+from annealed_lm.common.files import copy_file, one_line, read_json, read_texts, read_tsv, write_json, write_text
 from annealed_lm.config.config import load_config, require_unchanged, schedule_settings
-from annealed_lm.reporting.plots import lines_figure, quality_figure, samples_figure, save_png, schedules_figure, training_figure
-from annealed_lm.reporting.report import bare_values, closing_lines, compare_T_schedules, evaluation_record
-from annealed_lm.reporting.tables import Columns, by_log_snr, columns, curve, long_table
+from annealed_lm.reporting.plots import (
+    log_snr_figure,
+    quality_figure,
+    samples_figure,
+    save_figure,
+    schedules_figure,
+    training_figure,
+)
+from annealed_lm.reporting.report import T_schedule_densities, bare_values, closing_lines, evaluation_record
+from annealed_lm.reporting.tables import by_log_snr, columns, curve
 
 CURVES = ("training", "validation", "validation_by_log_snr", "timing")
 BOUNDS = ("control", "ceiling")
@@ -31,17 +38,15 @@ def read_samples(samples: Path, references: Path, strategies: list[str], seed: i
     return {title: read_texts(path)[:SHOWN_SAMPLES] for title, path in paths.items()}
 
 
-def write_curves(curves: Path, T_schedules: Mapping[str, Columns], plots: Path) -> None:
+def write_curves(curves: Path, plots: Path) -> None:
     """Write the curves as tables, for `dvc plots`, and as figures."""
     for name in CURVES:
         copy_file(curves / f"{name}.tsv", plots / f"{name}.tsv")
-    write_tsv(plots / "T_schedules.tsv", long_table(T_schedules, "T_schedule"))
     training = columns(read_tsv(curves / "training.tsv"), ("step", "loss", "T_now", "mean_t", "learning_rate"))
     validation = columns(read_tsv(curves / "validation.tsv"), ("step", "loss"))
-    save_png(training_figure(training, validation), plots / "training.png")
+    save_figure(training_figure(training, validation), plots / "training")
     bins = by_log_snr(read_tsv(curves / "validation_by_log_snr.tsv"))
-    save_png(lines_figure(bins, "loss", "log-SNR"), plots / "validation_by_log_snr.png")
-    save_png(schedules_figure(T_schedules), plots / "T_schedules.png")
+    save_figure(log_snr_figure(bins), plots / "validation_by_log_snr")
 
 
 def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, seed: int, plots: Path) -> None:
@@ -50,13 +55,13 @@ def write_quality(quality: Path, references: Mapping[str, Any], strategy: str, s
     rows = read_tsv(quality / "quality.tsv")
     drawn = {metric: curve(rows, metric) for metric in DRAWN_METRICS if metric in rows[0]}
     levels = {bound: references[bound][strategy] for bound in BOUNDS} | {"baseline": references["baseline"]}
-    title = f"texts of the averaged model: {strategy} decoding, sampling seed {seed}"
-    save_png(quality_figure(drawn, levels, title), plots / "quality.png")
+    title = f"Texts of the averaged model: {strategy} decoding, sampling seed {seed}"
+    save_figure(quality_figure(drawn, levels, title), plots / "quality")
 
 
 def write_samples(samples: Mapping[str, list[str]], plots: Path) -> None:
     """Write the texts as a figure and as a file of one text a line."""
-    save_png(samples_figure(samples), plots / "samples.png")
+    save_figure(samples_figure(samples), plots / "samples")
     blocks = ("\n".join([title, *map(one_line, texts)]) for title, texts in samples.items())
     write_text(plots / "samples.txt", "\n\n".join(blocks) + "\n")
 
@@ -86,12 +91,13 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.params)
 
-    T_schedules = compare_T_schedules(schedule_settings(config.train_diffusion, "normal", config.power))
+    schedules = schedule_settings(config.train_diffusion, "normal", config.power)
     scores, rows = read_json(args.scores / "scores.json"), read_json(args.references / "rows.json")
     strategies = list(scores["strategies"])
     write_metrics(args, scores, rows)
     args.plots.mkdir(parents=True, exist_ok=True)
-    write_curves(args.curves, T_schedules, args.plots)
+    write_curves(args.curves, args.plots)
+    save_figure(schedules_figure(T_schedule_densities(schedules), schedules.timesteps), args.plots / "T_schedules")
     write_quality(args.quality, bare_values(rows), strategies[0], scores["sampling"]["eval_seeds"][0], args.plots)
     write_samples(read_samples(args.samples, args.references, strategies, scores["sampling"]["eval_seeds"][0]), args.plots)
     require_unchanged(args.params)

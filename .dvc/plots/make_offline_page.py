@@ -15,14 +15,25 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 {refresh_tag}
 <title>annealed_lm: plots</title>
 <!-- made by make_offline_page.py; vega %(vega)s, vega-lite %(vegalite)s, vega-embed %(embed)s, BSD-3-Clause -->
-<script>%(bundle)s</script>
+<script>%(bundle)s
+{
+  const embed = window.vegaEmbed;
+  window.vegaEmbed = (place, chart) => {  // as many panels side by side as there is room for
+    const fitting = Math.floor((document.documentElement.clientWidth - 40) / ((chart.spec?.width ?? 1) + 70));
+    if (chart.facet) chart.columns = Math.max(1, Math.min(chart.columns, fitting));
+    return embed(place, chart);
+  };
+}
+</script>
 <style>
-body { font-family: sans-serif; }
-table { border-spacing: 15px; }
-img { max-width: 100%%; }
+body { font-family: sans-serif; margin: 8px; display: flex; flex-wrap: wrap; align-items: flex-start; gap: 16px; }
+body > div { max-width: 100%%; overflow-x: auto; border: 0 !important; white-space: normal !important; }
+body > div > div > p, body > div > p { margin: 4px; font-weight: bold; }
+img { width: 560px; max-width: 100%%; }
 </style>
 </head>
 <body>

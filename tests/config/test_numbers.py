@@ -12,7 +12,7 @@ from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from annealed_lm.annealing.weights import WeightSettings
 from annealed_lm.config.config import Config, schedule_settings, settings_from
 from annealed_lm.diffusion.noise_schedules import NOISE_SCHEDULES
-from annealed_lm.reporting.report import compare_T_schedules
+from annealed_lm.reporting.report import T_schedule_densities
 from support.odd_values import NUMBERS, ODD_VALUES, PARAMS, changed, outcome
 
 REASONABLE: dict[str, list[Any]] = {
@@ -107,5 +107,5 @@ def test_what_is_accepted_can_be_reported(laplace_mean: float, noise_schedule: s
         assert abs(laplace_mean) == 100 or tan_d != 1
         assert "laplace_mean" in config
         return
-    curves = compare_T_schedules(schedule_settings(config.train_diffusion, "normal", config.power))
-    assert all(np.isfinite(values).all() for curve in curves.values() for values in curve.values())
+    densities = T_schedule_densities(schedule_settings(config.train_diffusion, "normal", config.power))
+    assert all(np.isfinite(density).all() for density in densities.values())

@@ -2,6 +2,7 @@ import re
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import report
@@ -13,15 +14,16 @@ from annealed_lm.common.files import read_tsv, write_tsv
 from annealed_lm.reporting.report import (
     CLOSING_METRICS,
     SHOWN_STEPS,
+    SHOWN_TIMESTEPS,
+    T_schedule_densities,
     bare_values,
     cell,
     closing_lines,
-    compare_T_schedules,
     evaluation_record,
     scores_table,
     set_rows,
 )
-from annealed_lm.reporting.tables import aligned_rows, by_log_snr, columns, curve, long_table, markdown_table
+from annealed_lm.reporting.tables import aligned_rows, by_log_snr, columns, curve, markdown_table
 from support.tiny import schedule_settings
 
 
@@ -63,27 +65,25 @@ def test_each_bin_of_log_snr_has_its_curve() -> None:
 
 def test_every_T_schedule_is_compared_at_the_settings_of_the_run() -> None:
     settings = schedule_settings(total_steps=1000, timesteps=500, power=3, start_fraction=0.1, anneal_fraction=0.8)
-    lines = compare_T_schedules(settings)
-    assert set(lines) == {name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses}
-    for name, line in lines.items():
-        assert SHOWN_STEPS <= len(line["step"]) <= 2 * SHOWN_STEPS
+    densities = T_schedule_densities(settings)
+    assert set(densities) == {name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses}
+    steps = range(0, 1000, 3)
+    for name, density in densities.items():
+        bins, times = density.shape
+        assert bins == SHOWN_TIMESTEPS
+        assert SHOWN_STEPS <= times <= 2 * SHOWN_STEPS
+        assert density.mean(axis=0) == pytest.approx(1, abs=0.3)  # of bins of 2 or 3 timesteps
         if name in T_SCHEDULES:
-            assert line["T_now"] == [diffusion_range(name, int(step), 1000, 500, 3, 0.1, 0.8) for step in line["step"]]
-            assert line["T_low"] == [0] * len(line["step"])
-            assert line["mean_t"] == pytest.approx([(T_now - 1) / 2 for T_now in line["T_now"]])
-    assert lines["reverse"]["T_low"] == [500 - T_now for T_now in lines["linear"]["T_now"]]
+            ranges = np.array([diffusion_range(name, step, 1000, 500, 3, 0.1, 0.8) for step in steps])
+            assert density[0] == pytest.approx(500 / ranges)
+            assert (density > 0).sum(axis=0) * 500 / bins == pytest.approx(ranges, abs=3)
+    assert not np.allclose(densities["normal"], densities["logit_normal"], atol=0.3)
+    assert not np.allclose(densities["normal"], densities["laplace"], atol=0.3)
 
 
-def test_a_short_training_is_shown_at_every_step() -> None:
-    assert compare_T_schedules(schedule_settings(total_steps=3, timesteps=10))["linear"]["step"] == [0, 1, 2]
-
-
-def test_long_table_names_the_line_of_each_row() -> None:
-    assert long_table({"a": {"x": [1, 2], "y": [3, 4]}, "b": {"x": [5], "y": [6]}}, "line") == [
-        {"line": "a", "x": 1, "y": 3},
-        {"line": "a", "x": 2, "y": 4},
-        {"line": "b", "x": 5, "y": 6},
-    ]
+def test_a_short_training_is_shown_at_every_step_and_timestep() -> None:
+    densities = T_schedule_densities(schedule_settings(total_steps=3, timesteps=10))
+    assert densities["normal"] == pytest.approx(np.ones((10, 3)))
 
 
 def test_a_markdown_table_has_a_line_for_each_row() -> None:
@@ -145,7 +145,7 @@ def test_tables_of_the_curves_are_copied_whole_or_not_at_all(tmp_path: Path) -> 
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
     try:
         with pytest.raises(SystemExit, match=f"is reached while writing {plots}/training.tsv; "), one_sentence_errors():
-            report.write_curves(curves, {}, plots)
+            report.write_curves(curves, plots)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert {path.read_text() for path in plots.iterdir()} == {"before"}

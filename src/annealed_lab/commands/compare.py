@@ -23,7 +23,7 @@ from annealed_lab.experiments.records import read_record
 from annealed_lab.experiments.sources import Candidate, commit_candidates, folder_candidates
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import write_json, write_text
-from annealed_lm.reporting.plots import save_png
+from annealed_lm.reporting.plots import NO_STAMP, save_figure
 
 FIGURES = {
     "means": (means_figure, "Mean and 95 % interval of each variant"),
@@ -54,15 +54,16 @@ def read_members(candidates: Iterable[Candidate]) -> tuple[list[Member], list[st
 
 
 def write_figures(comparison: dict[str, Any], folder: Path) -> dict[Path, str]:
-    """Draw what there is to draw into `folder`; return by path what it shows."""
+    """Draw what there is to draw into `folder`, as PNG and PDF; return by path of the PNG what it shows."""
     written = {}
     for name, (draw, caption) in FIGURES.items():
-        path, figure = folder / f"{name}.png", draw(comparison)
+        figure = draw(comparison)
         if figure is None:
-            path.unlink(missing_ok=True)  # of an earlier comparison
+            for form in NO_STAMP:
+                (folder / f"{name}.{form}").unlink(missing_ok=True)  # of an earlier comparison
         else:
-            save_png(figure, path)
-            written[path] = caption
+            save_figure(figure, folder / name)
+            written[folder / f"{name}.png"] = caption
     return written
 
 

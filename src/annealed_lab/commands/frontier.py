@@ -19,6 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.comparison.frontiers import SETS, decode_at_figure, steps_figure
 from annealed_lab.experiments.places import add_places, require_places
 from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.autoencoder.model import Autoencoder
@@ -37,7 +38,7 @@ from annealed_lm.generation.decoding import STRATEGIES, DecodingSettings
 from annealed_lm.generation.sampling import SamplingSettings
 from annealed_lm.generation.solvers import SOLVERS
 from annealed_lm.generation.texts import TextSampler, require_known_level
-from annealed_lm.reporting.plots import decode_at_figure, frontier_figure, save_png
+from annealed_lm.reporting.plots import save_figure
 from annealed_lm.reporting.tables import aligned_rows, markdown_table
 from annealed_lm.training.descriptions import Ingredients
 
@@ -56,8 +57,6 @@ INPUTS = ("diffusion", "autoencoder", "latents", "texts", "references", "languag
 SWEPT = {"sampling_timesteps", "solver", "ddim_sampling_eta", "decode_at", "strategies"}
 LEVELS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
 """At which decoding may take over, as far as denoiser and decoder have learned them."""
-SETS = {"diffusion": "scores", "control": "control", "ceiling": "ceiling"}
-"""What latents are decoded, and the key of its scores."""
 
 
 class Sweep:
@@ -171,12 +170,20 @@ def main(program: str, arguments: Sequence[str]) -> None:
     table = aligned_rows([row["setting"] | {"latents": name} | values_of(row[key]) for row in rows for name, key in SETS.items()])
     write_tsv(args.plots / "frontier.tsv", table)
     shown = [metric for metric in SHOWN if metric in table[0]]
-    save_png(frontier_figure(table, shown), args.plots / "frontier.png")
-    save_png(decode_at_figure(table, shown), args.plots / "frontier_decode_at.png")
+    write_figures(rows, settings_from(config.sample_texts, SamplingSettings), args.plots)
     columns = ("strategy", "solver", "eta", "decode_at", "network_evaluations", "latents", *shown)
     text = markdown_table([{name: row[name] for name in columns} for row in table])
     write_text(args.plots / "frontier.md", text)
     print(text)
+
+
+def write_figures(rows: Sequence[dict[str, Any]], chosen: SamplingSettings, folder: Path) -> None:
+    """Draw what was tried at the decode_at of params.yaml, and the noise levels tried with its other settings."""
+    steps = [row for row in rows if row["setting"]["decode_at"] == chosen.decode_at]
+    save_figure(steps_figure(steps), folder / "frontier")
+    others = (chosen.sampling_timesteps, chosen.solver, chosen.ddim_sampling_eta)
+    levels = [row for row in rows if tuple(row["setting"][name] for name in ("sampling_timesteps", "solver", "eta")) == others]
+    save_figure(decode_at_figure(levels), folder / "frontier_decode_at")
 
 
 def allowed_levels(asked: list[float] | None, sampler: TextSampler) -> list[float]:

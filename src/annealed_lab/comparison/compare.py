@@ -112,6 +112,7 @@ NOTES = (
     "Differences are of runs with the same seed; intervals and p are of the paired t-test, two-sided. p (Holm) is corrected over "
     "all variants and settings compared in that metric, not over metrics. p (flips) is the exact sign-flip test, which needs no "
     "normal distribution and is never below 2 / 2^n: 1/16 with 5 seeds.",
+    "Equal: no pair differs by more than rounding, a millionth of the value, and nothing is tested.",
     "Detectable: the true difference that these seeds, with this spread, find with probability 0.8. A difference that was not "
     "found may still be as large as that, so no difference found does not mean none.",
     "Steps to target: the first recorded step at which a run is as good as the baseline of its seed at its end. Recorded steps "

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
+from annealed_lab.comparison.findings import verdict
 from annealed_lab.comparison.tables import (
     Table,
     full_tables,
@@ -29,6 +30,10 @@ TEMPLATES = Environment(
 )
 
 
+TRIANGLES = {"▲": r"$\bigtriangleup$", "▼": r"$\bigtriangledown$"}
+"""Signs that LaTeX does not know, as it draws them."""
+
+
 def markdown(table: Table) -> str:
     """Return the table under its title."""
     return f"**{table.title}**\n\n{markdown_table(table.rows)}"
@@ -37,7 +42,7 @@ def markdown(table: Table) -> str:
 def markdown_page(comparison: Mapping[str, Any]) -> str:
     """Return all tables as Markdown, then the notes and what was left out."""
     overview = overview_table(comparison)
-    parts = ["## Overview\n", markdown(overview)] if overview else []
+    parts = [f"{verdict(comparison)}\n"] + (["## Overview\n", markdown(overview)] if overview else [])
     for setting in comparison["settings"]:
         parts.append(f"## Setting: {setting['label']}\n")
         if varied(setting):
@@ -57,9 +62,12 @@ def latex_table(table: Table, caption: str) -> str:
     alignment = ["left"] + ["right"] * (len(table.rows[0]) - 1)
     cells = tabulate(table.rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True, colalign=alignment)
     escaped = "".join(LATEX_ESCAPE_RULES.get(sign, sign) for sign in caption)
-    return (
+    text = (
         f"\\begin{{table}}\n\\centering\n\\caption{{{escaped}}}\n\\resizebox{{\\linewidth}}{{!}}{{%\n{cells}}}\n\\end{{table}}\n"
     )
+    for sign, drawn in TRIANGLES.items():
+        text = text.replace(sign, drawn)
+    return text
 
 
 def latex_page(comparison: Mapping[str, Any]) -> str:
@@ -95,6 +103,7 @@ def html_page(comparison: Mapping[str, Any], figures: Mapping[Path, str]) -> str
     images = [(base64.b64encode(path.read_bytes()).decode("ascii"), caption) for path, caption in figures.items()]
     return TEMPLATES.get_template("page.html.j2").render(
         comparison=comparison,
+        verdict=verdict(comparison),
         overview=overview_table(comparison),
         settings=settings,
         figures=images,

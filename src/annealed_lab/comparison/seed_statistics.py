@@ -39,6 +39,8 @@ COMPARED = (
     "distinct",
 )
 """Metrics of the samples, of which those that there are."""
+ROUNDING = 1e-6
+"""Values that differ by no more than this share of the larger are equal: single precision keeps seven digits."""
 CLOSE = 0.2
 """Control and ceiling that differ by a smaller share of the larger one are no scale to read a metric on."""
 
@@ -192,12 +194,17 @@ def summaries(values: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def differences(values: pd.DataFrame, baseline: str) -> dict[str, dict[str, Any]]:
-    """Return metric -> variant -> paired test of variant - baseline over the seeds that both have."""
+    """Return metric -> variant -> paired test of variant - baseline over the seeds that both have.
+
+    Where all pairs are `equal` but for rounding there is nothing to test.
+    """
     paired = beside_baseline(values[["metric", "variant", "seed", "value"]], baseline, "metric")
     paired = paired.assign(difference=paired["value"] - paired["own"]).dropna(subset=["difference"])
     result: dict[str, dict[str, Any]] = {}
     for key, label, rows in groups(paired[paired["variant"] != baseline], "metric", "variant"):
-        test = paired_test(rows["difference"].tolist())
+        found = rows["difference"].tolist()
+        rounded = (rows["difference"].abs() <= ROUNDING * rows[["value", "own"]].abs().max(axis=1)).all()
+        test = {"n": len(found), "mean": math.fsum(found) / len(found), "equal": True} if rounded else paired_test(found)
         result.setdefault(key, {})[label] = {**test, "by_seed": by_seed(rows, "difference")}
     return result
 

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annealed_lab.comparison.curves import DIRECTIONS
-from annealed_lab.comparison.seed_statistics import ALPHA, COMPARED, LOSS, metric_key
+from annealed_lab.comparison.findings import EQUAL, NOT_TOLD_APART, ONE_PAIR, judgement, main_keys, sign
+from annealed_lab.comparison.seed_statistics import COMPARED, LOSS, metric_key
 from annealed_lab.comparison.variant_groups import shown
 
 MAIN = ("grammatical", "perplexity_corpus", "mauve_train", "mauve_valid", "mauve_lm_train", "diversity", "memorization")
 TESTED = ("perplexity_corpus", "mauve_train", "mauve_lm_train")
 """Metrics whose differences are shown beside those of the validation loss and of the quality metric."""
-OVERVIEW = "Beside {} at the same seeds: differences that Holm's p finds at the level of 0.05, and steps to the baseline's end"
+OVERVIEW = (
+    "Beside {} at the same seeds: differences, ▲ better and ▼ worse where Holm's p finds them at the level of 0.05, and steps to "
+    "the baseline's end"
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,22 @@ def p_cell(entry: Mapping[str, float], name: str) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def difference_cell(entry: Mapping[str, float]) -> str:
+def difference_cell(entry: Mapping[str, Any], metric: str) -> str:
+    """Write a difference and its interval, after the sign of better or worse."""
+    if entry.get("equal"):
+        return EQUAL
     interval = f" [{entry['low']:+.3g}, {entry['high']:+.3g}]" if "low" in entry else ""
-    return f"{entry['mean']:+.3g}{interval}"
+    return f"{sign(entry, metric)}{entry['mean']:+.3g}{interval}"
 
 
 def median_cell(entry: Mapping[str, Any], name: str) -> str:
     found = entry[name]
     return f"{'> ' if found['above'] else ''}{number(found['median'])}"
+
+
+def metric_of(key: str) -> str:
+    """Return the metric of a key, without its strategy."""
+    return key.split(" (")[0]
 
 
 def spoken(key: str) -> str:
@@ -104,7 +115,7 @@ def differences_table(setting: Mapping[str, Any], baseline: str, metrics: Sequen
             "variant": label,
             "metric": name,
             "pairs": str(entry["n"]),
-            f"difference from {baseline} [95 % interval]": difference_cell(entry),
+            f"difference from {baseline} [95 % interval]": difference_cell(entry, metric_of(key)),
             "p": p_cell(entry, "p"),
             "p (Holm)": p_cell(entry, "p_holm"),
             "p (flips)": p_cell(entry, "p_flip"),
@@ -137,25 +148,26 @@ def steps_table(setting: Mapping[str, Any], baseline: str) -> Table | None:
     )
 
 
-def finding(entry: Mapping[str, float], direction: int) -> str:
-    """Say what a paired test found: better or worse if Holm's p is under `ALPHA`, else what difference it could have found."""
-    if "p_holm" not in entry:
+def finding(entry: Mapping[str, Any], metric: str) -> str:
+    """Say what a paired test found: better or worse, or what difference it could have found."""
+    judged = judgement(entry, metric)
+    if judged == EQUAL:
+        return EQUAL
+    if judged == ONE_PAIR:
         return f"{entry['mean']:+.3g}, one pair"
-    if entry["p_holm"] >= ALPHA:
-        return f"{entry['mean']:+.2g} not told apart (detectable {entry['detectable']:.2g})"
-    return f"{entry['mean']:+.3g} {'better' if direction * entry['mean'] > 0 else 'worse'}"
+    if judged == NOT_TOLD_APART:
+        return f"{entry['mean']:+.2g} {judged} (detectable {entry['detectable']:.2g})"
+    return f"{sign(entry, metric)}{entry['mean']:+.3g} {judged}"
 
 
 def overview_row(setting: Mapping[str, Any], label: str) -> dict[str, str]:
     """Set out one variant under one setting: loss and quality, and the steps to both."""
     row = {"variant": label, "setting": setting["label"]}
-    quality = setting["quality_metric"]
-    keys = {LOSS: LOSS} | ({quality: metric_key(quality, setting["strategies"][0])} if quality else {})
-    for name, (curve, key) in zip(("validation loss", "quality"), keys.items(), strict=False):
+    for metric, key in main_keys(setting).items():
         entry = setting["differences"].get(key, {}).get(label)
-        steps = setting["steps_to_target"].get(curve, {}).get(label)
-        prefix = "" if curve == LOSS else f"{curve} "
-        row[name] = "–" if entry is None else prefix + finding(entry, DIRECTIONS[curve])
+        steps = setting["steps_to_target"].get(metric, {}).get(label)
+        name, prefix = ("validation loss", "") if metric == LOSS else ("quality", f"{metric} ")
+        row[name] = "–" if entry is None else prefix + finding(entry, metric)
         row[f"steps ({name})"] = "–" if steps is None else f"{median_cell(steps, 'ratio')} ×"
     return row
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from annealed_lm.annealing.settings import ScheduleSettings
-from annealed_lm.annealing.timesteps import DISTRIBUTIONS, drawn_range, make_distribution
-from annealed_lm.reporting.tables import Columns, aligned, markdown_table, transposed
+import numpy as np
 
-SHOWN_STEPS = 300
-"""So many points show the shape of a T schedule, however long the training."""
+from annealed_lm.annealing.settings import Array, ScheduleSettings, TimestepDistribution
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
+from annealed_lm.reporting.tables import aligned, markdown_table
+
+SHOWN_STEPS, SHOWN_TIMESTEPS = 300, 200
+"""So many steps (or up to twice as many) and at most so many bins of t show what training draws, however long it is."""
 SHOWN_METRICS = (
     "grammatical",
     "has_label",
@@ -30,20 +32,22 @@ WHERE = "scores: metrics/, texts: plots/samples.txt, figures: plots/"
 NEXT = "next: make baseline (commit this run), then experiments and make show"
 
 
-def compare_T_schedules(settings: ScheduleSettings) -> dict[str, Columns]:
-    """Return, for every T schedule that is known before any training, by step: the timesteps T_low, ..., T_now - 1 that may be
-    drawn, and the mean of the density.
+def T_schedule_densities(settings: ScheduleSettings) -> dict[str, Array]:
+    """Return, for every T schedule that is known before any training, how often each timestep is drawn along the training, in
+    multiples of the uniform density over all timesteps: [bins of t, shown steps], a bin for each t or for some neighbours.
 
     Args:
         settings: whose own T_schedule does not matter.
     """
     steps = range(0, settings.total_steps, max(settings.total_steps // SHOWN_STEPS, 1))
+    edges = np.linspace(0, settings.timesteps, min(settings.timesteps, SHOWN_TIMESTEPS) + 1).round().astype(int)
+    uniform = np.diff(edges) / settings.timesteps
+
+    def along(distribution: TimestepDistribution) -> Array:
+        return np.stack([np.add.reduceat(distribution.density(step), edges[:-1]) / uniform for step in steps], axis=1)
+
     known = [name for name, kind in DISTRIBUTIONS.items() if not kind.depends_on_losses]
-    distributions = {name: make_distribution(replace(settings, T_schedule=name)) for name in known}
-    return {
-        name: transposed([{"step": step} | drawn_range(distribution.density(step)) for step in steps])
-        for name, distribution in distributions.items()
-    }
+    return {name: along(make_distribution(replace(settings, T_schedule=name))) for name in known}
 
 
 def cell(entry: Mapping[str, float]) -> str:

@@ -15,11 +15,6 @@ def columns(rows: TextRows, names: Sequence[str]) -> Columns:
     return {name: [float(row[name]) for row in rows] for name in names}
 
 
-def transposed(rows: Sequence[Mapping[str, float]]) -> Columns:
-    """Return rows of equal keys as columns."""
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
 def aligned_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float | str]]:
     """Give all rows all the columns of any, in the order in which they first appear; empty where a row has no value."""
     names = dict.fromkeys(name for row in rows for name in row)
@@ -35,14 +30,6 @@ def by_log_snr(rows: TextRows) -> dict[str, Columns]:
     """Return the curve (step, loss) of each bin of log-SNR, from rows of step, log_snr, loss."""
     bins = dict.fromkeys(row["log_snr"] for row in rows)
     return {name: columns([row for row in rows if row["log_snr"] == name], ("step", "loss")) for name in bins}
-
-
-def long_table(lines: Mapping[str, Columns], name: str) -> list[dict[str, str | float]]:
-    """Put the columns of all lines under each other, with the name of the line in a column called `name`."""
-    rows = []
-    for label, line in lines.items():
-        rows += [{name: label} | dict(zip(line, values, strict=True)) for values in zip(*line.values(), strict=True)]
-    return rows
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:

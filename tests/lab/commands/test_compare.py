@@ -58,7 +58,7 @@ def test_a_study_in_folders_from_end_to_end(project: Path, capsys: pytest.Captur
     assert all(Path(path).is_file() for path in OUTPUTS)
     text = Path("out/report.html").read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") == len(FIGURES)
-    assert all(Path(f"out/{name}.png").is_file() for name in FIGURES)
+    assert all(Path(f"out/{name}.{form}").is_file() for name in FIGURES for form in ("png", "pdf"))
 
 
 def test_the_order_of_the_folders_changes_no_byte(project: Path) -> None:
@@ -105,13 +105,15 @@ def test_a_folder_that_was_named_has_to_be_complete(project: Path) -> None:
         run("--folders", "run")
 
 
-def test_a_figure_of_an_earlier_comparison_does_not_stay(project: Path) -> None:
+def test_a_figure_of_an_earlier_comparison_does_not_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "FIGURES", {"differences": command.FIGURES["differences"]})
     write_record(project / "normal", {})
     write_record(project / "linear", {"T_schedule": "linear"}, 0.3)
     run("--folders", "normal", "linear")
-    assert Path("out/differences.png").is_file()
+    files = [Path(f"out/differences.{form}") for form in ("png", "pdf")]
+    assert all(file.is_file() for file in files)
     run("--folders", "linear")
-    assert not Path("out/differences.png").exists()
+    assert not any(file.exists() for file in files)
 
 
 def test_without_any_experiment_the_sentence_says_so(project: Path) -> None:

@@ -92,8 +92,8 @@ def test_a_sweep_of_sampling_computes_only_what_it_does_not_hold(project: Path) 
     assert record["rows"][1]["scores"] == samples  # 5 steps at eta 1 are the experiment's own
     assert all(record["rows"][1][bound] == references[bound]["greedy"] for bound in ("control", "ceiling"))
     assert record["rows"][3]["ceiling"]["latent_agreement"]["value"] < record["rows"][1]["ceiling"]["latent_agreement"]["value"]
-    figures = (project / "outputs" / "frontier" / f"{name}.png" for name in ("frontier", "frontier_decode_at"))
-    assert all(figure.stat().st_size > 0 for figure in figures)
+    names = (f"{name}.{form}" for name in ("frontier", "frontier_decode_at") for form in ("png", "pdf"))
+    assert all((project / "outputs" / "frontier" / name).stat().st_size > 0 for name in names)
     told = refused_by_lab(project, *sweep, "101")
     assert "sampling_timesteps = 101 is more than the 100 timesteps above decode_at = 0" in told
     told = refused_by_lab(project, "frontier", "--decode-at", "0.6")

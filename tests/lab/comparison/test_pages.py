@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from annealed_lab.comparison.compare import compare
+from annealed_lab.comparison.findings import verdict
 from annealed_lab.comparison.pages import html_page, latex_page, latex_table, markdown, markdown_page
 from annealed_lab.comparison.tables import Table
 from support.comparison_records import study
@@ -68,6 +69,16 @@ def test_nothing_is_loaded_from_anywhere(written: str) -> None:
     assert {tag for tag, _, _ in tags.attributes} & {"script", "link", "iframe", "object"} == set()
     assert tags.values("src") == ["data:image/png;base64,cGljdHVyZQ=="]
     assert all(str(target).startswith("#") for target in tags.values("href"))
+
+
+def test_the_verdict_stands_on_top_and_findings_have_signs_and_colours(written: str, comparison: dict[str, Any]) -> None:
+    text = Tags(written).text
+    assert text.index(verdict(comparison)) < text.index("notes")
+    tags = Tags(written)
+    judged = {value for tag, name, value in tags.attributes if (tag, name) == ("td", "class")}
+    assert judged == {"better", "worse"}
+    assert all(("▲" in cell) == cell.endswith("better") for cell in tags.cells if cell.endswith(("better", "worse")))
+    assert markdown_page(comparison).startswith(verdict(comparison))
 
 
 def test_every_link_leads_to_a_part_of_the_page(written: str) -> None:
@@ -141,6 +152,13 @@ def test_every_special_sign_of_latex_is_escaped_in_cells_and_caption() -> None:
         table = latex_table(Table("t", [{text: text, "b": "1"}]), text)
         assert f"\\caption{{{escaped}}}\n" in table
         assert table.count(escaped) == 3
+
+
+def test_signs_of_better_and_worse_are_drawn_by_latex(comparison: dict[str, Any]) -> None:
+    text = latex_page(comparison)
+    assert r"$\bigtriangleup$ " in text
+    assert r"$\bigtriangledown$ " in text
+    assert not set("▲▼") & set(text)
 
 
 def test_a_latex_table_has_booktabs_rules_and_as_many_cells_in_each_line() -> None:

@@ -8,6 +8,7 @@ import pytest
 from annealed_lab.comparison.compare import compare
 from annealed_lab.comparison.seed_statistics import COMPARED
 from annealed_lab.comparison.tables import (
+    difference_cell,
     differences_table,
     finding,
     main_tables,
@@ -53,7 +54,7 @@ def test_differences_have_interval_p_and_what_could_be_detected(comparison: dict
     assert len(table.rows) == 2 * 5
     for row in table.rows:
         assert row["pairs"] == "3"
-        assert re.fullmatch(r"[+-]\S+ \[[+-]\S+, [+-]\S+\]", row["difference from normal [95 % interval]"])
+        assert re.fullmatch(r"([▲▼] )?[+-]\S+ \[[+-]\S+, [+-]\S+\]", row["difference from normal [95 % interval]"])
         assert all(row[name] not in ("", "–") for name in ("p", "p (Holm)", "p (flips)", "detectable"))
 
 
@@ -77,10 +78,18 @@ def test_the_overview_says_better_worse_or_not_told_apart(comparison: dict[str, 
     table = overview_table(comparison)
     assert table is not None
     assert len(table.rows) == 2 * 2
-    assert finding({"mean": -1.0, "p_holm": 0.01}, -1) == "-1 better"
-    assert finding({"mean": -1.0, "p_holm": 0.01}, 1) == "-1 worse"
-    assert finding({"mean": -1.0, "p_holm": 0.05, "detectable": 2.0}, 1) == "-1 not told apart (detectable 2)"
-    assert finding({"mean": -1.0}, 1) == "-1, one pair"
+    assert finding({"mean": -1.0, "p_holm": 0.01}, "perplexity") == "▲ -1 better"
+    assert finding({"mean": -1.0, "p_holm": 0.01}, "grammatical") == "▼ -1 worse"
+    assert finding({"mean": -1.0, "p_holm": 0.05, "detectable": 2.0}, "grammatical") == "-1 not told apart (detectable 2)"
+    assert finding({"mean": -1.0}, "grammatical") == "-1, one pair"
+    assert finding({"mean": 1e-9, "equal": True}, "grammatical") == "equal"
+
+
+def test_a_difference_of_a_metric_that_has_no_better_has_no_sign() -> None:
+    entry = {"mean": 0.5, "low": 0.25, "high": 0.75, "p_holm": 0.001}
+    assert difference_cell(entry, "mauve_train") == "▲ +0.5 [+0.25, +0.75]"
+    assert difference_cell(entry, "memorization") == "+0.5 [+0.25, +0.75]"
+    assert difference_cell({"mean": 1e-9, "equal": True}, "mauve_train") == "equal"
 
 
 def test_without_a_baseline_there_is_nothing_beside_it() -> None:
