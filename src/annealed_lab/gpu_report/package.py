@@ -103,7 +103,7 @@ def make_package(root: Path, out: Path, python: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, atomic_path(out) as partial:
         aside = Path(name)
         write_json(aside / MANIFEST, manifest)
-        with tarfile.open(partial, "w:gz") as archive:
+        with tarfile.open(partial, "w:gz", dereference=True) as archive:
             archive.add(aside / MANIFEST, f"{ROOT}/{MANIFEST}")
             for path in files:
                 archive.add(root / path, f"{ROOT}/{path}")

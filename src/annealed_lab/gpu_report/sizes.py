@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from annealed_lab.benchmarks.sizes import SIZES, Size
+from annealed_lm.training.batching import WINDOW_BATCHES
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class ReportSize:
         size: of the models that are timed on random latents of E2E's lengths.
         matrix: rows of the matrices whose product measures the device.
         compiles: whether there are rows with torch.compile, which takes as long for a small model as for a large one.
-        windows: of batches (`training.batching`) over which a way to train is timed.
+        window: steps of a warm-up, and of what is timed in a row: all batches there are, so that every text comes once.
+        windows: how many are timed.
         whole_steps: in a row, from which the minutes of the whole training are told.
         large_batch: texts.
         sampled_texts, sampling_batch: how many texts are sampled and decoded, and how many at once.
@@ -27,6 +29,7 @@ class ReportSize:
     size: Size
     matrix: int
     compiles: bool
+    window: int
     windows: int
     whole_steps: int
     large_batch: int
@@ -57,6 +60,7 @@ THESIS = ReportSize(
     size=SIZES["thesis"],
     matrix=8192,
     compiles=True,
+    window=WINDOW_BATCHES,
     windows=3,
     whole_steps=2000,
     large_batch=256,
@@ -79,8 +83,9 @@ TINY = replace(
     ),
     matrix=64,
     compiles=False,
+    window=4,
     windows=1,
-    whole_steps=20,
+    whole_steps=8,
     large_batch=8,
     sampled_texts=6,
     sampling_batch=3,
@@ -88,7 +93,9 @@ TINY = replace(
     solver_steps=2,
     presets=("e2e_scratch", "tiny"),
     experiment={
-        "train_diffusion": {"mixed_precision": "bf16", "num_train_steps": 4, "evaluate_every": 4, "validate_every": 4},
-        "sample_texts": {"mixed_precision": "bf16", "num_samples": 4},
+        "train_autoencoder": {"heads": 2},
+        "train_language_model": {"heads": 2},
+        "train_diffusion": {"mixed_precision": "bf16", "num_train_steps": 6, "evaluate_every": 6, "validate_every": 6},
+        "sample_texts": {"mixed_precision": "bf16", "num_samples": 20},
     },
 )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -16,7 +17,6 @@ from annealed_lab.gpu_report.items import Clock, Item, Setting
 from annealed_lm.common.devices import keep_freed_memory
 from annealed_lm.config.config import Config
 from annealed_lm.diffusion.denoiser import training_flops
-from annealed_lm.training.batching import WINDOW_BATCHES
 
 GRAPHS = "+ CUDA graphs"
 CHUNK = 50
@@ -30,10 +30,8 @@ def ways(setting: Setting) -> list[Way]:
     compiled = setting.compiler and setting.size.compiles
     adding = ways_to_train(with_padding=True, compiler=compiled)
     fastest = replace(adding[-1], name=GRAPHS, captured=True)
-    others = {
-        "rotary": {"tx_position": "rotary"},
-        f"batch {setting.size.large_batch}": {"train_batch_size": setting.size.large_batch},
-    }
+    large = setting.size.large_batch
+    others: dict[str, dict[str, Any]] = {"rotary": {"tx_position": "rotary"}, f"batch {large}": {"train_batch_size": large}}
     changed = [replace(fastest, name=f"{GRAPHS}, {name}", training={**fastest.training, **each}) for name, each in others.items()]
     if compiled:
         changed.append(replace(fastest, name=f"{GRAPHS}, not compiled", training={**fastest.training, "compile": False}))
@@ -47,34 +45,33 @@ def config_of_way(setting: Setting, way: Way) -> Config:
 
 def training_items(setting: Setting) -> list[Item]:
     """Return an item for every way to train."""
-    windows = setting.size.windows
+    window, windows = setting.size.window, setting.size.windows
     return [
-        Item(way.name, 60 if way.training["compile"] else 25, measure_way, (config_of_way(setting, way), way, windows))
+        Item(way.name, 60 if way.training["compile"] else 25, measure_way, (config_of_way(setting, way), way, window, windows))
         for way in ways(setting)
     ]
 
 
-def measure_way(config: Config, way: Way, windows: int) -> dict[str, Any]:
-    """Time whole windows of batches, which hold every text once, after one in which everything is compiled and captured.
+def measure_way(config: Config, way: Way, window: int, windows: int) -> dict[str, Any]:
+    """Time windows of steps in a row, after one in which everything is compiled and captured.
 
     Steps are timed in a row: the CPU may be ahead of the device, as it is in a training.
     """
     keep_freed_memory()  # as every training does
     trainer = trainer_of(config, way)
     device, section, lengths = trainer.accelerator.device, config.train_diffusion, trainer.latents.index.lengths
-    starts = [number * WINDOW_BATCHES for number in range(windows + 1)]
-    first, *timed = [
-        seconds_of(lambda start=start: run(trainer, range(start, start + WINDOW_BATCHES)), device)  # type: ignore[misc]
-        for start in starts
-    ]
-    seconds = median(timed) / WINDOW_BATCHES
+    stretches = [range(number * window, (number + 1) * window) for number in range(windows + 1)]
+    first, *timed = [seconds_of(partial(run, trainer, stretch), device) for stretch in stretches]
+    seconds = median(timed) / window
+    seen = [int(length) for step in stretches[-1] for length in lengths[trainer.order.batch(step)]]
+    tokens = sum(seen) / window
     return {
         "batch": section.train_batch_size,
         "precision": section.mixed_precision,
         "seconds_per_step": seconds,
         "texts_per_second": section.train_batch_size / seconds,
-        "tokens_per_second": float(lengths.mean()) * section.train_batch_size / seconds,
-        "tflops": training_flops(trainer.denoiser, lengths.tolist(), section.self_condition) / WINDOW_BATCHES / seconds / 1e12,
+        "tokens_per_second": tokens / seconds,
+        "tflops": training_flops(trainer.denoiser, seen, section.self_condition) / window / seconds / 1e12,
         "fastest_to_slowest": min(timed) / max(timed),
         "first_window_seconds": first,
         "peak_memory_gb": peak_memory(device),
@@ -92,19 +89,19 @@ def best_way(setting: Setting) -> Way:
 def whole_items(setting: Setting) -> list[Item]:
     """Return the one item of the minutes of a whole training."""
     way = best_way(setting)
-    arguments = (config_of_way(setting, way), way, setting.size.whole_steps, setting.clock)
+    arguments = (config_of_way(setting, way), way, setting.size.window, setting.size.whole_steps, setting.clock)
     return [Item(f"{setting.size.whole_steps} steps", 75, measure_whole, arguments)]
 
 
-def measure_whole(config: Config, way: Way, steps: int, clock: Clock) -> dict[str, Any]:
+def measure_whole(config: Config, way: Way, warm_up: int, steps: int, clock: Clock) -> dict[str, Any]:
     """Tell the minutes of the whole training from `steps` of its steps in a row, or from those that the time allows."""
     keep_freed_memory()
     trainer = trainer_of(config, way)
     device, done, losses = trainer.accelerator.device, 0, []
-    run(trainer, range(WINDOW_BATCHES))
+    run(trainer, range(warm_up))
     seconds = 0.0
     while done < steps and (done == 0 or clock.left() > 2 * seconds / done * CHUNK):
-        chunk = range(WINDOW_BATCHES + done, WINDOW_BATCHES + min(done + CHUNK, steps))
+        chunk = range(warm_up + done, warm_up + min(done + CHUNK, steps))
         start = time.perf_counter()
         run(trainer, chunk[:-1])
         losses.append(float(trainer.train_step(chunk[-1])))  # read as a training reads it, which waits for the device
@@ -128,17 +125,19 @@ def profile_items(setting: Setting) -> list[Item]:
     """Return the items of the profile: a step as it is trained, and the fastest."""
     named = {way.name: way for way in ways(setting)}
     chosen = {name: named[name] for name in ("+ bf16", GRAPHS)}
-    return [Item(name, 40, profile_steps, (config_of_way(setting, way), way)) for name, way in chosen.items()]
+    return [
+        Item(name, 40, profile_steps, (config_of_way(setting, way), way, setting.size.window)) for name, way in chosen.items()
+    ]
 
 
-def profile_steps(config: Config, way: Way) -> dict[str, Any]:
+def profile_steps(config: Config, way: Way, warm_up: int) -> dict[str, Any]:
     """Return where the time of a step goes: what took the most of it, by name, and the share of it in which the device worked."""
     trainer = trainer_of(config, way)
     device = trainer.accelerator.device
-    run(trainer, range(WINDOW_BATCHES))
+    run(trainer, range(warm_up))
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as profiled:
-        steps = range(WINDOW_BATCHES, WINDOW_BATCHES + PROFILED_STEPS)
+        steps = range(warm_up, warm_up + PROFILED_STEPS)
         seconds = seconds_of(lambda: run(trainer, steps), device)
     rows = profile_rows(profiled.key_averages(), device)
     return {

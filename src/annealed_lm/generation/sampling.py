@@ -105,10 +105,18 @@ def per_text_noise(
         while True:
             rows = torch.zeros(calls, len(generators), max(lengths), width, device=device)
             for row, length, own in zip(rows.unbind(1), lengths, generators, strict=True):
-                row[:, :length].normal_(generator=own)
+                fill(row[:, :length], own)
             yield from rows
 
     return partial(next, noise())
+
+
+def fill(rows: Tensor, own: torch.Generator) -> None:
+    """Fill `rows` with normal noise, the same whether they lie in one piece or in several within a larger tensor."""
+    if rows.is_contiguous():
+        rows.normal_(generator=own)
+    else:  # whose order of filling a device is free to choose
+        rows.copy_(torch.randn(rows.shape, generator=own, device=rows.device))
 
 
 @dataclass(frozen=True)

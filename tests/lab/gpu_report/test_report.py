@@ -58,7 +58,7 @@ def test_every_part_is_made_at_a_tiny_size_and_nothing_twice(
     found = read_json(tmp_path / "out" / "gpu.json")
     assert found["left_out"] == {}
     assert list(found["parts"]) == QUICK
-    assert len(read_texts(tmp_path / "out" / "samples.jsonl")) == 4
+    assert len(read_texts(tmp_path / "out" / "samples.jsonl")) == 20
     known = read_json(tmp_path / "out" / "bench_gpu.json")
     assert known["figures"].keys() == known["goals"].keys()
     assert all(value > 0 for value in known["figures"].values())
@@ -196,11 +196,12 @@ def test_the_whole_training_is_told_of_the_fastest_way_of_the_thesis(tmp_path: P
     assert best_way(setting(tmp_path)).name == "+ CUDA graphs"
 
 
-def test_a_whole_training_is_told_from_the_steps_for_which_there_is_time(tmp_path: Path) -> None:
+def test_a_whole_training_is_told_from_the_steps_for_which_there_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "CHUNK", 10)
     (item,) = steps.whole_items(setting(tmp_path, size=replace(TINY, whole_steps=120)))
-    config, way, number, _ = item.arguments
-    row = steps.measure_whole(config, way, number, Clock.of_minutes(0))
-    assert row["measured_steps"] == steps.CHUNK
+    *arguments, _ = item.arguments
+    row = steps.measure_whole(*arguments, Clock.of_minutes(0))
+    assert row["measured_steps"] == 10
     assert row["minutes"] == pytest.approx(row["seconds_per_step"] * row["num_train_steps"] / 60)
 
 
