@@ -50,8 +50,8 @@ bench: $(VENV)/.installed  ## how fast training, sampling and evaluation are her
 	python src/lab.py bench
 
 # Needs no .venv where this python3 has torch: packages/ is what gpu-package brought.
-gpu-report:  ## MINUTES=10: everything that needs a GPU, without internet -> outputs/gpu; TINY=1: a rehearsal
-	PYTHONPATH="packages:$$PYTHONPATH" python3 src/lab.py gpu-report $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out '$(OUT)') $(if $(TINY),--tiny)
+gpu-report:  ## MINUTES=10: all that needs a GPU, no internet -> outputs/gpu; TINY=1 rehearses
+	PYTHONPATH="packages$${PYTHONPATH:+:$$PYTHONPATH}" python3 src/lab.py gpu-report $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out '$(OUT)') $(if $(TINY),--tiny)
 
 gpu-package: $(VENV)/.installed  ## OUT=file.tar.gz PY=3.12: what that needs on a machine with that Python
 	python src/lab.py gpu-package $(or $(OUT),outputs/gpu_package.tar.gz) $(if $(PY),--python $(PY))

@@ -107,3 +107,23 @@ def test_a_study_is_a_file_or_schedules_and_seeds(given: list[str], asked: str, 
     status, _, calls = make(project, "study", *given)
     assert status == 0
     assert calls[-1].endswith(f"python src/lab.py {asked}")
+
+
+def test_the_report_on_a_gpu_installs_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs in the Python that is there, after an archive brought what that lacks."""
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python3").write_text(PYTHON.replace("$0 $*", "$PYTHONPATH $*"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (project / ".venv/bin/python3").chmod(0o755)
+    status, told, calls = make(project, "gpu-report", "MINUTES=9", "TINY=1")
+    assert (status, told) == (0, "")
+    assert calls == ["packages src/lab.py gpu-report --minutes 9 --tiny"]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [([], "outputs/gpu_package.tar.gz"), (["OUT=a.tar.gz", "PY=3.12"], "a.tar.gz --python 3.12")]
+)
+def test_what_travels_to_a_gpu_is_one_archive(given: list[str], asked: str, project: Path) -> None:
+    status, _, calls = make(project, "gpu-package", *given)
+    assert status == 0
+    assert calls[-1].endswith(f"python src/lab.py gpu-package {asked}")
