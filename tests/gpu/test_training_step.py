@@ -114,7 +114,7 @@ def test_captured_steps_are_those_that_were_captured(mixed_precision: str, laten
     with_few_lengths(plain)
     with_captured_steps(captured)
     steps = range(12)  # more than one epoch, so that every shape comes again
-    assert losses(captured, steps) == pytest.approx(losses(plain, steps), rel=1e-3 if mixed_precision == "no" else 0.05)
+    assert losses(captured, steps) == pytest.approx(losses(plain, steps), rel=0.01 if mixed_precision == "no" else 0.05)
     for ours, theirs in zip(captured.denoiser.parameters(), plain.denoiser.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
     steps_of = captured.train_step.__self__  # type: ignore[attr-defined]

@@ -15,6 +15,8 @@ from annealed_lab.benchmarks.sizes import config_of
 from annealed_lab.gpu_report.items import Item, Setting
 from annealed_lm.diffusion.denoiser import rotate, rotations
 
+Form = Callable[[Tensor, Tensor, Tensor], Tensor]
+FLEX = "bias, flex_attention"
 LENGTH = 32
 REPEATS = 20
 CALLS = 10
@@ -22,14 +24,15 @@ CALLS = 10
 
 
 def attention_items(setting: Setting) -> list[Item]:
-    """Return the one item of all forms."""
+    """Return an item for every form; flex_attention is compiled, for a GPU."""
     section = config_of(setting.size.size, setting.params, setting.device).train_diffusion
     flexes = setting.device.type == "cuda" and setting.compiler and setting.size.compiles
     shape = (section.train_batch_size, section.tx_heads, LENGTH, section.tx_dim // section.tx_heads)
-    return [Item("forms", 45, measure_attention, (setting.device, shape, flexes))]
+    names = ["bias", "rotary", "no mask", *([FLEX] if flexes else [])]
+    return [Item(name, 20, measure_attention, (setting.device, shape, name)) for name in names]
 
 
-def forms(shape: tuple[int, ...], device: torch.device, flexes: bool) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+def forms(shape: tuple[int, ...], device: torch.device) -> dict[str, Form]:
     """Return the forms of attention by name, functions of query, key and value [batch, heads, length, width] in bf16."""
     batch, heads, length, width = shape
     lengths = torch.linspace(length // 2, length, batch, device=device).long()
@@ -48,35 +51,33 @@ def forms(shape: tuple[int, ...], device: torch.device, flexes: bool) -> dict[st
     def score(logit: Tensor, text: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return torch.where(key < lengths[text], logit + learned[0, head, query, key], float("-inf"))
 
-    found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    flex = torch.compile(flex_attention)
+    return {
         "bias": biased,
         "rotary": rotary,
         "no mask": F.scaled_dot_product_attention,
+        FLEX: lambda query, key, value: flex(query, key, value, score_mod=score),
     }
-    if flexes:
-        compiled = torch.compile(flex_attention)
-        found["bias, flex_attention"] = lambda query, key, value: compiled(query, key, value, score_mod=score)
-    return found
 
 
-def measure_attention(device: torch.device, shape: tuple[int, ...], flexes: bool) -> dict[str, Any]:
-    """Time the attention of one block, forwards and backwards, in every form, in microseconds."""
-    rows = []
-    for name, form in forms(shape, device, flexes).items():
-        query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+def measure_attention(device: torch.device, shape: tuple[int, ...], name: str) -> dict[str, Any]:
+    """Time the attention of one block in a form, forwards and backwards, in microseconds."""
+    form = forms(shape, device)[name]
+    query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
 
-        def calls(form: Callable[..., Tensor] = form, inputs: tuple[Tensor, ...] = (query, key, value)) -> None:
-            for _ in range(CALLS):
-                form(*inputs).sum().backward()
+    def calls() -> None:
+        for _ in range(CALLS):
+            form(query, key, value).sum().backward()
 
-        calls()
-        seconds = median_seconds(calls, device, REPEATS) / CALLS
-        kernels = ", ".join(backends(form, (query, key, value))) if device.type == "cuda" and "flex" not in name else None
-        rows.append({"form": name, "microseconds": 1e6 * seconds, "kernels": kernels})
-    return {"shape": list(shape), "rows": rows}
+    calls()
+    seconds = median_seconds(calls, device, REPEATS) / CALLS
+    batch, heads, length, width = shape
+    described = {"batch": batch, "heads": heads, "length": length, "width": width, "microseconds": 1e6 * seconds}
+    kernels = device.type == "cuda" and name != FLEX
+    return described | ({"kernels": ", ".join(backends(form, (query, key, value)))} if kernels else {})
 
 
-def backends(form: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> list[str]:
+def backends(form: Form, inputs: tuple[Tensor, Tensor, Tensor]) -> list[str]:
     """Return the kernels of scaled_dot_product_attention that take a form, backwards too."""
     found = []
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):

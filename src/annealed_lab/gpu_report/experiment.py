@@ -42,7 +42,6 @@ def experiment_items(setting: Setting) -> list[Item]:
     for preset in setting.size.presets:
         merge_preset(values, read_yaml(setting.params.parent / "presets" / f"{preset}.yaml"))
     merge_preset(values, setting.size.experiment)
-    values["train_diffusion"]["compile"] = setting.compiler and setting.size.compiles and setting.device.type == "cuda"
     config = parse_config(values)
     write_text(folder / "params.yaml", config.model_dump_json(indent=2))  # which is YAML too
     return [Item(stage, least, run_stage, (stage, folder, setting.texts)) for stage, least in LEAST.items()]

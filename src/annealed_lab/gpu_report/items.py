@@ -115,14 +115,16 @@ def in_own_process(seconds: float, item: Item) -> Values:
         if not here.poll(seconds):
             raise NotMeasuredError(f"it took more than the {seconds:.0f} seconds that were left")
         result = here.recv()
+        process.join(GRACE)
     except EOFError as error:
         process.join()
         raise NotMeasuredError(f"its process ended without a result, with status {process.exitcode}") from error
     finally:
-        process.terminate()
-        process.join(GRACE)
-        process.kill()
-        process.join()
+        if process.is_alive():
+            process.terminate()
+            process.join(GRACE)
+            process.kill()
+            process.join()
     if isinstance(result, str):
         raise NotMeasuredError(result)
     values: Values = result
