@@ -14,7 +14,7 @@ each_quoted = $(foreach word,$(1),$(call quoted,$(word)))
 # As many tests at once as there are cores.
 PYTEST = pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help run text export baseline show table compare study frontier test-report bench fetch doctor clean-resume clean test quick-tests test-all lint identity
+.PHONY: help run text export baseline show table compare study frontier test-report bench gpu-report gpu-package fetch doctor clean-resume clean test quick-tests test-all lint identity
 
 help:  ## this list; VARIABLES stand in capitals, such as make study WORKERS=4
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,13 @@ test-report: $(VENV)/.installed  ## EXP=name: on the test split, once, with five
 
 bench: $(VENV)/.installed  ## how fast training, sampling and evaluation are here -> outputs/bench.json
 	python src/lab.py bench
+
+# Needs no .venv where this python3 has torch: packages/ is what gpu-package brought.
+gpu-report:  ## MINUTES=10: all that needs a GPU, no internet -> outputs/gpu; TINY=1 rehearses
+	PYTHONPATH="packages$${PYTHONPATH:+:$$PYTHONPATH}" python3 src/lab.py gpu-report $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out '$(OUT)') $(if $(TINY),--tiny)
+
+gpu-package: $(VENV)/.installed  ## OUT=file.tar.gz PY=3.12: what that needs on a machine with that Python
+	python src/lab.py gpu-package $(or $(OUT),outputs/gpu_package.tar.gz) $(if $(PY),--python $(PY))
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
 	dvc repro fetch_corpus fetch_pretrained fetch_judges

@@ -24,7 +24,7 @@ MODEL = [
     "evaluation",
     "reporting",
 ]
-INSTRUMENT = ["experiments", "studies", "comparison", "benchmarks", "own_texts", "handing_over", "commands"]
+INSTRUMENT = ["experiments", "studies", "comparison", "benchmarks", "gpu_report", "own_texts", "handing_over", "commands"]
 FOLDERS = [*(f"annealed_lm/{name}" for name in MODEL), *(f"annealed_lab/{name}" for name in INSTRUMENT)]
 """From the leaves on: a folder imports itself and those before it."""
 SPEAKING = {"annealed_lm", "annealed_lm/annealing"}

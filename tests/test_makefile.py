@@ -130,3 +130,23 @@ def test_a_value_is_handed_on_as_it_is_and_runs_nothing(target: str, name: str, 
     assert status == 0
     assert call.endswith(f"{option} {value}" if option else value)
     assert not {"here", "there"} & {path.name for path in project.iterdir()}
+
+
+def test_the_report_on_a_gpu_installs_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs in the Python that is there, after an archive brought what that lacks."""
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python3").write_text(PYTHON.replace("$0 $*", "$PYTHONPATH $*"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (project / ".venv/bin/python3").chmod(0o755)
+    status, told, calls = make(project, "gpu-report", "MINUTES=9", "TINY=1")
+    assert (status, told) == (0, "")
+    assert calls == ["packages src/lab.py gpu-report --minutes 9 --tiny"]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [([], "outputs/gpu_package.tar.gz"), (["OUT=a.tar.gz", "PY=3.12"], "a.tar.gz --python 3.12")]
+)
+def test_what_travels_to_a_gpu_is_one_archive(given: list[str], asked: str, project: Path) -> None:
+    status, _, calls = make(project, "gpu-package", *given)
+    assert status == 0
+    assert calls[-1].endswith(f"python src/lab.py gpu-package {asked}")

@@ -31,6 +31,8 @@ COMMANDS = {
     "export": Command("export", "put the trained model and its card into one folder"),
     "score": Command("score", "score any file of texts against another"),
     "bench": Command("bench", "measure how fast training, sampling, decoding and evaluation are here"),
+    "gpu-report": Command("gpu_report", "measure everything that needs a GPU, in parts, within so many minutes"),
+    "gpu-package": Command("gpu_package", "pack all that gpu-report needs on a machine without internet"),
     "text": Command("text", "let the next run be on texts of your own, and fit params.yaml to them"),
     "preset": Command("preset", "merge a preset into params.yaml"),
     "doctor": Command("doctor", "check what could go wrong in the next run"),

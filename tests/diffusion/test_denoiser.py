@@ -43,8 +43,9 @@ def test_a_new_network_says_nothing_until_it_has_learned() -> None:
 
 @pytest.mark.parametrize("scale_shift", [False, True])
 @pytest.mark.parametrize("self_condition", [False, True])
-def test_padding_changes_nothing_at_real_positions(scale_shift: bool, self_condition: bool) -> None:
-    denoiser = make(scale_shift=scale_shift, self_condition=self_condition)
+@pytest.mark.parametrize("tx_position", ["bias", "rotary"])
+def test_padding_changes_nothing_at_real_positions(scale_shift: bool, self_condition: bool, tx_position: str) -> None:
+    denoiser = make(scale_shift=scale_shift, self_condition=self_condition, tx_position=tx_position)
     x_t, level, mask, self_cond = example()
     expected = denoiser(x_t, level, mask, self_cond)
     noisy = denoiser(x_t.where(mask[..., None], 50.0), level, mask, self_cond.where(mask[..., None], -50.0))
@@ -106,7 +107,8 @@ def test_a_network_without_self_conditioning_does_not_read_it() -> None:
 
 def without_positions(denoiser: DenoisingTransformer) -> DenoisingTransformer:
     nn.init.zeros_(denoiser.position)
-    nn.init.zeros_(denoiser.relative_position.weight)
+    if denoiser.relative_position is not None:
+        nn.init.zeros_(denoiser.relative_position.weight)
     return denoiser
 
 
@@ -123,6 +125,20 @@ def test_only_its_two_position_maps_tell_the_network_the_order(known: list[str])
     expected = denoiser(x_t, level, mask, self_cond)[:, order]
     found = denoiser(x_t[:, order], level, mask, self_cond[:, order])
     assert torch.allclose(found, expected, atol=1e-4) == (not known)
+
+
+@pytest.mark.parametrize("tx_position", ["bias", "rotary"])
+@pytest.mark.parametrize("tx_dim", [16, 18])  # of which each head has an even part or an odd one
+def test_attention_knows_distances_and_not_where_a_text_begins(tx_position: str, tx_dim: int) -> None:
+    denoiser = make(tx_position=tx_position, tx_dim=tx_dim)
+    nn.init.zeros_(denoiser.position)
+    x_t, level, _, self_cond = example()
+    mask = torch.arange(LENGTH).expand(BATCH, -1) >= 2
+    late = denoiser(x_t, level, mask, self_cond)[:, 2:]
+    early = denoiser(x_t[:, 2:], level, mask[:, 2:], self_cond[:, 2:])
+    torch.testing.assert_close(late, early, atol=1e-4, rtol=1e-4)
+    turned = denoiser(x_t[:, 2:].flip(1), level, mask[:, 2:], self_cond[:, 2:].flip(1)).flip(1)
+    assert not torch.allclose(turned, early, atol=1e-2)
 
 
 @pytest.mark.parametrize("scale_shift", [False, True])

@@ -48,6 +48,7 @@ EFFECTS: list[dict[str, Any]] = [
     {"tx_dim": 16},
     {"tx_depth": 2},
     {"tx_heads": 1},
+    {"tx_position": "rotary"},
     {"dropout": 0.3},
     {"num_train_steps": STEPS + 1},
     {"train_batch_size": 9},

@@ -55,6 +55,7 @@ DENOISER = DenoiserSettings(
     tx_dim=8,
     tx_depth=1,
     tx_heads=2,
+    tx_position="bias",
     dropout=0.0,
     scale_shift=True,
     self_condition=True,

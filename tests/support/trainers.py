@@ -14,8 +14,9 @@ from annealed_lm.autoencoder.latents import LatentSet
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining, train_denoiser
+from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
 from annealed_lm.trainers.records import Rows, SaveSnapshot, TrainingRecords
+from annealed_lm.trainers.updates import DiffusionTraining
 from annealed_lm.trainers.validation import FixedValidation
 from annealed_lm.training.checkpoints import CheckpointStore
 from annealed_lm.training.live_curves import LiveCurves

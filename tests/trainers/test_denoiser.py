@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from functools import partialmethod
 from pathlib import Path
@@ -294,13 +295,24 @@ def test_half_precision_scales_its_gradients_and_comes_out_the_same(latents: Pat
         assert CheckpointStore(tmp_path / optimizer).load(scaled.state(), {}) == 4
 
 
-def test_a_step_whose_scaled_gradients_overflow_is_left_out(latents: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_whose_scaled_gradients_overflow_changes_nothing_but_the_scale(optimizer: str, latents: Path) -> None:
     accelerator = plain_accelerator()
-    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=float("inf"))
-    trainer = make_trainer(latents, accelerator)
-    before = [parameter.detach().clone() for parameter in trainer.denoiser.parameters()]
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer = make_trainer(latents, accelerator, optimizer=optimizer, lr_schedule="linear")
+    overflow = [each.register_hook(lambda gradient: gradient * float("inf")) for each in trainer.denoiser.parameters()]
+    trainer.updates.average.module.position.data.zero_()  # so that following the weights would move it
+    before, rate = copy.deepcopy(trainer.denoiser.state_dict()), trainer.updates.learning_rate
     trainer.train_step(0)
-    assert all(torch.equal(*pair) for pair in zip(before, trainer.denoiser.parameters(), strict=True))
+    assert all(torch.equal(value, before[name]) for name, value in trainer.denoiser.state_dict().items())
+    assert trainer.updates.learning_rate == rate
+    assert not trainer.averaged_denoiser().position.any()
+    assert accelerator.scaler.get_scale() == 512
+    for hook in overflow:
+        hook.remove()
+    trainer.train_step(1)
+    assert trainer.updates.learning_rate < rate
+    assert trainer.averaged_denoiser().position.any()
 
 
 def test_autocast_is_that_of_the_precision(latents: Path) -> None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from annealed_lm.autoencoder.encoding import EncodedTexts
-from annealed_lm.trainers.denoiser import DiffusionTrainer, WeightUpdates
+from annealed_lm.trainers.denoiser import DiffusionTrainer
+from annealed_lm.trainers.updates import WeightUpdates
 from annealed_lm.training.averages import MovingAverage
 from annealed_lm.training.optimizers import MUON_LEARNING_RATE, MUON_MOMENTUM, parameter_groups
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from annealed_lab.benchmarks.captured import with_captured_steps
 from annealed_lab.benchmarks.machine import median_seconds, peak_memory, seconds_of
 from annealed_lab.benchmarks.plain import PaddedTexts, without_fused_kernels, without_padding_saved
 from annealed_lab.benchmarks.sizes import latent_shape, lengths_vary, make_autoencoder, random_texts
@@ -34,13 +35,18 @@ SAVES = 3
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train: its name, which savings it has, and changes of the section train_diffusion."""
+    """A way to train: its name, which savings it has, and changes of the section train_diffusion.
+
+    Attributes:
+        captured: the steps are CUDA graphs (`captured`).
+    """
 
     name: str
     cached: bool
     padded: bool
     fused: bool
     training: Mapping[str, Any]
+    captured: bool = False
 
 
 IN_FULL = {"mixed_precision": "no", "compile": False}
@@ -89,6 +95,8 @@ def trainer_of(config: Config, way: Way) -> DiffusionTrainer:
         without_padding_saved(trainer)
     if not way.fused:
         without_fused_kernels(trainer)
+    if way.captured:
+        with_captured_steps(trainer)
     return trainer
 
 

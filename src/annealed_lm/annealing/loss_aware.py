@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 
 from annealed_lm.annealing.settings import Array, ScheduleSettings
 
@@ -125,6 +124,8 @@ class LossCurve:
 
     def slopes(self) -> Array:
         """Return the share of L's rise that falls on every timestep, [timesteps]; equal shares while L hardly rises."""
+        from scipy.optimize import isotonic_regression  # as long to import as all else here, for this density alone
+
         middles = (self.edges[1:] + self.edges[:-1]) / 2
         curve = isotonic_regression(self.means).x
         before, after = (curve[1] - curve[0], curve[-1] - curve[-2]) if len(curve) > 1 else (0.0, 0.0)

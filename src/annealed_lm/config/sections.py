@@ -184,6 +184,7 @@ class TrainDiffusion(Section):
     tx_dim: EvenWidth
     tx_depth: Layers
     tx_heads: Width
+    tx_position: Literal["bias", "rotary"]
     dropout: DropoutShare
     num_train_steps: TrainingSteps
     train_batch_size: BatchTexts

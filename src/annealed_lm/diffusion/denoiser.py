@@ -1,8 +1,8 @@
 """The denoising network: a pre-norm transformer over the latent vectors of a text, conditioned on the noise level.
 
-It has a GEGLU feed-forward (Shazeer 2020, arXiv 2002.05202), learned absolute positions and a relative position bias, and a scale
-and shift by the noise level in every block. Self-conditioning is by concatenation, so that it is aligned by position. A class,
-where the network knows classes, is added to the time embedding (Lovelace et al. 2023, LD4LG, arXiv 2212.09462).
+It has a GEGLU feed-forward (Shazeer 2020, arXiv 2002.05202), learned absolute positions and relative ones, and a scale and shift
+by the noise level in every block. Self-conditioning is by concatenation, so that it is aligned by position. A class, where the
+network knows classes, is added to the time embedding (Lovelace et al. 2023, LD4LG, arXiv 2212.09462).
 """
 
 import math
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 RELATIVE_POSITION_BUCKETS = 32
 MAX_RELATIVE_DISTANCE = 128
+ROTARY_BASE = 10_000
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class DenoiserSettings:
         latent_dim: width of x_t.
         max_length: the most positions of a text.
         tx_dim, tx_depth, tx_heads: width, blocks and attention heads of the transformer.
+        tx_position: how attention knows distances: "bias": a learned one, added to its logits; "rotary": queries and keys are
+            rotated.
         scale_shift: whether every block is modulated by the noise level and the class; the input is, in any case.
         num_classes: that the network knows; 0: unconditional.
     """
@@ -34,6 +37,7 @@ class DenoiserSettings:
     tx_dim: int
     tx_depth: int
     tx_heads: int
+    tx_position: str
     dropout: float
     scale_shift: bool
     self_condition: bool
@@ -61,6 +65,24 @@ def relative_position_buckets(length: int, device: torch.device) -> Tensor:
     return torch.where(distance < exact, distance, far.long().clamp(max=half - 1)) + half * (offset > 0)
 
 
+def rotations(length: int, width: int, device: torch.device) -> Tensor:
+    """Return cosines and sines of the angles by which the positions of a text are rotated, float32 [2, length, width / 2].
+
+    Attention then knows distances alone (Su et al. 2021, RoFormer, arXiv 2104.09864, section 3.2).
+    """
+    frequencies = ROTARY_BASE ** -torch.linspace(0, 1, width // 2 + 1, device=device)[:-1]
+    angles = torch.arange(length, device=device)[:, None] * frequencies
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate queries or keys [batch, heads, length, width] by what `rotations` returned; of an odd width the last stays."""
+    cosine, sine = rotation.to(x.dtype)
+    half = cosine.shape[-1]
+    one, other = x[..., :half], x[..., half : 2 * half]
+    return torch.cat([one * cosine - other * sine, one * sine + other * cosine, x[..., 2 * half :]], dim=-1)
+
+
 class Block(nn.Module):
     """Attention and feed-forward, both normalised before and modulated by the time embedding."""
 
@@ -80,29 +102,32 @@ class Block(nn.Module):
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, time: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, bias: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Return the block's output, [batch, length, dim].
 
         Args:
             x: [batch, length, dim].
             time: embedding of noise level and class, [batch, dim].
-            bias: added to the attention's logits, [batch or 1, heads, length, length].
+            bias: added to the attention's logits, [batch, heads or 1, length or 1, length].
+            rotation: of queries and keys, from `rotations`; None: they are not rotated.
         """
         modulation = self.modulation(time)[:, None].chunk(4, dim=-1) if self.modulation is not None else None
         attended = self.attention_norm(x)
         if modulation is not None:
             attended = attended * (1 + modulation[0]) + modulation[1]
-        x = x + self.drop(self.attention(attended, bias))
+        x = x + self.drop(self.attention(attended, bias, rotation))
         fed = self.feed_forward_norm(x)
         if modulation is not None:
             fed = fed * (1 + modulation[2]) + modulation[3]
         gate, value = self.gate_and_value(fed).chunk(2, dim=-1)
         return x + self.drop(self.feed_forward_out(F.gelu(gate) * value))
 
-    def attention(self, x: Tensor, bias: Tensor) -> Tensor:
+    def attention(self, x: Tensor, bias: Tensor, rotation: Tensor | None) -> Tensor:
         """Let every position attend to all, [batch, length, dim] -> the same shape."""
         # All three are [batch, heads, length, dim / heads].
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
         mixed: Tensor = self.attention_out(out.transpose(1, 2).flatten(2))
         return mixed
@@ -121,8 +146,11 @@ class DenoisingTransformer(nn.Module):
         dim = settings.tx_dim
         self.input = nn.Linear(settings.latent_dim * (2 if settings.self_condition else 1), dim)
         self.position = nn.Parameter(torch.randn(settings.max_length, dim) * 0.02)
-        self.relative_position = nn.Embedding(RELATIVE_POSITION_BUCKETS, settings.tx_heads)
-        nn.init.zeros_(self.relative_position.weight)
+        self.relative_position = (
+            nn.Embedding(RELATIVE_POSITION_BUCKETS, settings.tx_heads) if settings.tx_position == "bias" else None
+        )
+        if self.relative_position is not None:
+            nn.init.zeros_(self.relative_position.weight)
         self.time = nn.Sequential(nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim), nn.SiLU())
         self.class_embedding = nn.Embedding(settings.num_classes + 1, dim) if settings.num_classes else None
         if self.class_embedding is not None:
@@ -165,9 +193,9 @@ class DenoisingTransformer(nn.Module):
         elif class_id is not None:
             raise ValueError("an unconditional network was given classes")
         x = self.input(x_t) + self.position[: x_t.shape[1]] + self.time_to_input(time)[:, None]
-        bias = self.attention_bias(mask)
+        bias, rotation = self.attention_bias(mask), self.rotation(x)
         for block in self.blocks:
-            x = block(x, time, bias)
+            x = block(x, time, bias, rotation)
         output: Tensor = self.output(self.norm(x))
         return output
 
@@ -185,10 +213,20 @@ class DenoisingTransformer(nn.Module):
         return [parameter for parameter in self.blocks.parameters() if parameter.ndim == 2]
 
     def attention_bias(self, mask: Tensor) -> Tensor:
-        """Return the relative position bias, minus infinity where the key is padding, [batch, heads, length, length]."""
+        """Return what is added to the logits of attention: the relative position bias, if any, and minus infinity where the key
+        is padding, [batch, heads or 1, length or 1, length]."""
+        padding = ~mask[:, None, None, :]
+        if self.relative_position is None:
+            return torch.zeros(padding.shape, device=mask.device).masked_fill(padding, float("-inf"))
         buckets = relative_position_buckets(mask.shape[1], mask.device)
         bias: Tensor = self.relative_position(buckets).permute(2, 0, 1)[None]
-        return bias.masked_fill(~mask[:, None, None, :], float("-inf"))
+        return bias.masked_fill(padding, float("-inf"))
+
+    def rotation(self, x: Tensor) -> Tensor | None:
+        """Return the rotations of the positions of x [batch, length, dim]; None where none are rotated."""
+        if self.relative_position is not None:
+            return None
+        return rotations(x.shape[1], self.settings.tx_dim // self.settings.tx_heads, x.device)
 
 
 def forward_flops(denoiser: DenoisingTransformer, lengths: Sequence[int]) -> float:

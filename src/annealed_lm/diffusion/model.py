@@ -63,6 +63,7 @@ class DiffusionModel:
         if not (folder / DESCRIPTION).exists():
             raise InputError(f"{folder} holds no diffusion model ({DESCRIPTION} is missing); the stage train_diffusion writes it")
         description = read_json(folder / DESCRIPTION)
-        denoiser = DenoisingTransformer(DenoiserSettings(**description["denoiser"]))
+        settings = {"tx_position": "bias"} | description["denoiser"]  # which models do not say that know nothing else
+        denoiser = DenoisingTransformer(DenoiserSettings(**settings))
         denoiser.load_state_dict(load_file(folder / WEIGHTS))
         return cls(denoiser.eval(), ProcessSettings(**description["process"]), tuple(description["labels"]))

@@ -15,7 +15,8 @@ from annealed_lm.config.sections import TrainDiffusion
 from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
 from annealed_lm.diffusion.model import ProcessSettings
 from annealed_lm.diffusion.normalization import LatentStatistics
-from annealed_lm.trainers.denoiser import DiffusionTrainer, DiffusionTraining
+from annealed_lm.trainers.denoiser import DiffusionTrainer
+from annealed_lm.trainers.updates import DiffusionTraining
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ loss is read only where it is written down.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from annealed_lm.annealing.drawing import Timesteps, stratified_uniforms
 from annealed_lm.autoencoder.latents import LatentSource
@@ -22,41 +21,11 @@ from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
 from annealed_lm.trainers.records import Rows, RunningLoss, TrainingRecords
-from annealed_lm.training.averages import MovingAverage
+from annealed_lm.trainers.updates import DiffusionTraining, WeightUpdates
 from annealed_lm.training.batching import BatchOrder
 from annealed_lm.training.checkpoints import CheckpointStore
-from annealed_lm.training.loop import LoopSettings, numbered, run_steps
-from annealed_lm.training.optimizers import OPTIMIZERS, OptimizerSettings, make_schedulers
+from annealed_lm.training.loop import LoopSettings, run_steps
 from annealed_lm.training.processes import processes_of
-
-
-@dataclass(frozen=True)
-class DiffusionTraining:
-    """The parameters that the training of the denoiser reads, under their names in params.yaml."""
-
-    optimizer: str
-    random_seed: int
-    self_condition: float
-    class_unconditional_prob: float
-    num_train_steps: int
-    train_batch_size: int
-    gradient_accumulation_steps: int
-    learning_rate: float
-    lr_schedule: str
-    lr_warmup_steps: int
-    lr_decay_fraction: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_weight_decay: float
-    max_grad_norm: float
-    ema_decay: float
-    ema_power: float
-    batching: str
-    compile: bool
-    log_every: int
-    validate_every: int
-    evaluate_every: int
-    checkpoint_every: int | str
 
 
 class Draws(NamedTuple):
@@ -77,59 +46,19 @@ class Draws(NamedTuple):
     self_conditioned: Tensor
 
 
-class WeightUpdates:
-    """What turns gradients into new weights: optimizers, their learning rates, and the average of the weights."""
+class StepInputs(NamedTuple):
+    """What the losses of a step are computed from.
 
-    average_class = MovingAverage
+    Attributes:
+        x_start, mask: of the texts of this process, normalised and padded, on the device.
+        draws: for the whole batch.
+        class_id: of the whole batch, int64 [batch], on the device; None: no text has a class.
+    """
 
-    def __init__(self, denoiser: DenoisingTransformer, training: DiffusionTraining, accelerator: Accelerator) -> None:
-        self.denoiser = denoiser
-        self.training = training
-        self.scaler = accelerator.scaler
-        self.average = self.average_class(denoiser, training.ema_decay, training.ema_power)
-        self.optimizers = self.make_optimizers()
-        self.schedulers = make_schedulers(
-            self.optimizers,
-            training.lr_schedule,
-            training.lr_warmup_steps,
-            training.num_train_steps,
-            training.lr_decay_fraction,
-        )
-
-    def make_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return the optimizers that params.yaml names."""
-        training, betas = self.training, (self.training.adam_beta1, self.training.adam_beta2)
-        settings = OptimizerSettings(training.learning_rate, betas, training.adam_weight_decay)
-        return OPTIMIZERS[training.optimizer](self.denoiser, settings)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the next step; of two optimizers, that of AdamW, the last, since params.yaml states that one."""
-        return float(self.schedulers[-1].get_last_lr()[0])
-
-    def update(self, step: int) -> None:
-        """Clip the gradients, step every optimizer and its learning rate, average the weights."""
-        if self.scaler is not None:
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
-        self.clip_gradients()
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
-            optimizer.step() if self.scaler is None else self.scaler.step(optimizer)
-            optimizer.zero_grad()
-            scheduler.step()
-        if self.scaler is not None:
-            self.scaler.update()
-        self.average.update(self.denoiser, step)
-
-    def clip_gradients(self) -> None:
-        """Clip the common norm of all gradients to max_grad_norm."""
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=True)
-
-    def state(self) -> dict[str, Any]:
-        """Return the parts that a checkpoint holds of it, by name, the denoiser included."""
-        parts: dict[str, Any] = {"denoiser": self.denoiser, "ema": self.average}
-        parts |= numbered("optimizer", self.optimizers) | numbered("scheduler", self.schedulers)
-        return parts if self.scaler is None else parts | {"scaler": self.scaler}
+    x_start: Tensor
+    mask: Tensor
+    draws: Draws
+    class_id: Tensor | None
 
 
 class DiffusionTrainer:
@@ -180,12 +109,7 @@ class DiffusionTrainer:
         """Take one optimizer step on the batch of `step` and return its loss, a scalar on the device."""
         texts = self.order.batch(step)
         share = self.processes.share(len(texts))
-        length = self.padded_length(texts)
-        x_start, mask = self.latents.batch(texts[share.start : share.stop], length)
-        x_start = self.statistics.normalise(x_start.to(self.accelerator.device, non_blocking=True))
-        mask = mask.to(self.accelerator.device, non_blocking=True)
-        draws = self.random_numbers(step, (len(texts), *x_start.shape[1:]))
-        class_id = self.class_ids(step, texts)
+        x_start, mask, draws, class_id = self.inputs(step)
         total = torch.zeros((), device=self.accelerator.device)
         seen = torch.zeros(len(texts), device=self.accelerator.device)
         for part, last in self.parts(share):
@@ -212,6 +136,16 @@ class DiffusionTrainer:
         if self.timesteps.observes:  # the next draws need the losses, so this waits for the device
             self.timesteps.observe(step, draws.t_here.numpy(), self.processes.sum(seen).double().cpu().numpy())
         return self.processes.sum(total)
+
+    def inputs(self, step: int) -> StepInputs:
+        """Return what the losses of `step` are computed from: its latents, brought to the device, and its random numbers."""
+        texts = self.order.batch(step)
+        share, length = self.processes.share(len(texts)), self.padded_length(texts)
+        x_start, mask = self.latents.batch(texts[share.start : share.stop], length)
+        x_start = self.statistics.normalise(x_start.to(self.accelerator.device, non_blocking=True))
+        mask = mask.to(self.accelerator.device, non_blocking=True)
+        draws = self.random_numbers(step, (len(texts), *x_start.shape[1:]))
+        return StepInputs(x_start, mask, draws, self.class_ids(step, texts))
 
     def parts(self, share: range) -> Iterator[tuple[range, bool]]:
         """Cut this process's share of a batch for gradient accumulation; beside every part stands whether it is the last."""
