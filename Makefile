@@ -55,10 +55,10 @@ bench: $(VENV)/.installed  ## how fast training, sampling and evaluation are her
 
 # Needs no .venv where this python3 has torch: packages/ is what gpu-package brought.
 gpu-report:  ## MINUTES=10: all that needs a GPU, no internet -> outputs/gpu; TINY=1 rehearses
-	PYTHONPATH="packages$${PYTHONPATH:+:$$PYTHONPATH}" python3 src/lab.py gpu-report $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out '$(OUT)') $(if $(TINY),--tiny)
+	PYTHONPATH="packages$${PYTHONPATH:+:$$PYTHONPATH}" python3 src/lab.py gpu-report $(if $(MINUTES),--minutes $(call quoted,$(MINUTES))) $(if $(OUT),--out $(call quoted,$(OUT))) $(if $(TINY),--tiny)
 
 gpu-package: $(VENV)/.installed  ## OUT=file.tar.gz PY=3.12: what that needs on a machine with that Python
-	python src/lab.py gpu-package $(or $(OUT),outputs/gpu_package.tar.gz) $(if $(PY),--python $(PY))
+	python src/lab.py gpu-package $(call quoted,$(or $(OUT),outputs/gpu_package.tar.gz)) $(if $(PY),--python $(call quoted,$(PY)))
 
 fetch: $(VENV)/.installed  ## models and corpora that params.yaml names, ahead of a run without internet
 	dvc repro fetch_corpus fetch_pretrained fetch_judges

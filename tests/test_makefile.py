@@ -122,6 +122,8 @@ def test_a_study_is_a_file_or_schedules_and_seeds(given: list[str], asked: str, 
         ("text", "FILE", None),
         ("text", "LABEL", "--label"),
         ("clean-resume", "DAYS", "--days"),
+        ("gpu-package", "OUT", None),
+        ("gpu-package", "PY", "--python"),
     ],
 )
 def test_a_value_is_handed_on_as_it_is_and_runs_nothing(target: str, name: str, option: str | None, project: Path) -> None:

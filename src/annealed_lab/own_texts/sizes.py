@@ -101,10 +101,10 @@ def choose_tokens(lengths: Sequence[int]) -> tuple[Choice, Choice]:
         raise InputError(f"{too_long:.0%} of the texts have more than {MOST_TOKENS} tokens: cut them into shorter ones")
     longest = min(multiple(float(np.quantile(lengths, 0.999)), 8), MOST_TOKENS)
     usual = float(np.quantile(lengths, 0.95))
-    vectors = min(max(multiple(usual / 4, 4), 8), 32)
+    vectors = min(max(multiple(usual / 8, 4), 4), 16)
     return (
         Choice(longest, "99.9% have no more, others are truncated"),
-        Choice(vectors, f"one for four of the usual {usual:.0f} tokens, 8 to 32"),
+        Choice(vectors, f"one for eight of the usual {usual:.0f} tokens, 4 to 16"),
     )
 
 
@@ -115,9 +115,9 @@ def choose_steps(texts: int) -> dict[str, Choice]:
     return {
         "train_autoencoder.num_train_steps": Choice(steps, reason),
         "train_language_model.num_train_steps": Choice(steps // 4, "a quarter of that"),
-        "train_diffusion.num_train_steps": Choice(steps, "as the autoencoder"),
-        "train_diffusion.validate_every": Choice(steps // 10, "ten points of a curve"),
-        "train_diffusion.evaluate_every": Choice(multiple(steps / 4, 1), "four averaged models"),
+        "train_diffusion.num_train_steps": Choice(3 * steps, "three times as many, and cheaper ones"),
+        "train_diffusion.validate_every": Choice(3 * steps // 10, "ten points of a curve"),
+        "train_diffusion.evaluate_every": Choice(multiple(3 * steps / 4, 1), "four averaged models"),
     }
 
 

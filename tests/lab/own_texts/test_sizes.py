@@ -53,7 +53,8 @@ def test_sizes_of_the_splits_and_steps_grow_with_the_texts_within_bounds(count: 
     samples, held_out = chosen["sample_texts.num_samples"], chosen["prepare_data.valid_texts"]
     assert 20 <= samples <= held_out <= 1000
     assert chosen["prepare_data.train_texts"] == count - 2 * held_out >= 2 * samples
-    assert 1000 <= chosen["train_diffusion.num_train_steps"] <= 8000
+    assert 1000 <= chosen["train_autoencoder.num_train_steps"] <= 8000
+    assert chosen["train_diffusion.num_train_steps"] == 3 * chosen["train_autoencoder.num_train_steps"]
     assert chosen["train_diffusion.num_train_steps"] / chosen["train_diffusion.evaluate_every"] <= 4
 
 
