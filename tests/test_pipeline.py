@@ -1,6 +1,7 @@
 """dvc.yaml says what the code does: the same stages, the code and the parameters that each of them uses."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
+from annealed_lab.comparison.compare import PREFERRED_QUALITY
 from annealed_lm.config.config import Config
 from annealed_lm.config.sections import Section
 from annealed_lm.training import import_closure
 from annealed_lm.training.descriptions import SCHEMA
+from report import DRAWN_METRICS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -321,6 +324,16 @@ def test_what_the_code_imports_is_required() -> None:
     foreign = imported - set(sys.stdlib_module_names) - {"annealed_lm", "annealed_lab"}
     assert {name for name in foreign if not required & {provider.lower() for provider in providers[name]}} == set()
     assert foreign
+
+
+def test_templates_of_the_plots_are_there_and_draw_the_headline_first() -> None:
+    first, *others = [options for plot in dvc_yaml()["plots"] if not isinstance(plot, str) for options in plot.values()]
+    templates = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / ".dvc" / "plots").glob("*.json")}
+    assert {first["template"], *(each["template"] for each in others)} == set(templates)
+    drawn = templates[first["template"]]["transform"][0]["fold"]
+    assert tuple(drawn[:3]) == PREFERRED_QUALITY[:3]
+    assert set(drawn) == set(DRAWN_METRICS)
+    assert templates[first["template"]]["facet"]["sort"] == drawn
 
 
 def test_page_of_the_plots_loads_nothing_from_the_network() -> None:
