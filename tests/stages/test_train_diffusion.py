@@ -414,7 +414,7 @@ def test_a_damaged_snapshot_of_an_interrupted_run_is_no_part_of_the_result(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(InputError, match=r"000003 is damaged, for its checksum is another; remove .* to start this training anew"):
+    with pytest.raises(InputError, match=r"000003 is damaged, .*; remove .* to start this training anew"):
         run(tmp_path / "died")
     assert not (tmp_path / "died" / "snapshots").exists()
 
