@@ -82,7 +82,7 @@ def test_texts_without_spaces_that_are_too_long_are_refused() -> None:
         sizes.choose_tokens([10] * 98 + [257] * 2)
     longest, vectors = sizes.choose_tokens([10] * 99 + [257])
     assert longest.value <= sizes.MOST_TOKENS
-    assert vectors.value == 8
+    assert vectors.value == 4
 
 
 def test_words_that_came_once_tell_how_many_will_be_new() -> None:
