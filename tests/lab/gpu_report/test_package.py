@@ -131,7 +131,7 @@ def test_every_part_is_made_where_only_the_package_is(unpacked: Path, tmp_path: 
     assert found["left_out"] == {}
     assert list(found["parts"]) == list(PARTS)
     assert found["parts"]["tests"]["tests/gpu"]["failed"] == 0
-    assert found["parts"]["tests"]["tests/gpu"]["passed"] > 10
+    assert found["parts"]["tests"]["tests/gpu"]["passed"] >= 10
     assert len(read_texts(unpacked / "outputs" / "gpu" / "samples.jsonl")) == 20
 
 
