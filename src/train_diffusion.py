@@ -28,7 +28,7 @@ from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer, pro
 from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
 from annealed_lm.trainers.records import Rows, TrainingRecords
 from annealed_lm.trainers.validation import FixedValidation
-from annealed_lm.training.checkpoints import CheckpointStore, resume_folder
+from annealed_lm.training.checkpoints import CheckpointStore, damage, resume_folder
 from annealed_lm.training.descriptions import Ingredients, TrainingDescription
 from annealed_lm.training.live_curves import LiveCurves
 from annealed_lm.training.processes import make_accelerator, require_compiler, start_processes
@@ -126,10 +126,7 @@ def copy_snapshots(folder: Path, target: Path) -> None:
     """
     for snapshot in sorted(folder.glob("[!.]*")):
         if not is_whole(snapshot):
-            raise InputError(
-                f"{snapshot} is damaged, for its checksum is another; remove {folder.parent} to start this training anew, and "
-                "see to the health of the disk"
-            )
+            raise InputError(f"{snapshot} {damage(folder.parent)}")
     with atomic_path(target) as partial:
         shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))  # seals, and what a killed run was writing
 

@@ -12,6 +12,8 @@ import pytest
 from support.fork_server import FORKING, SHARED, forking
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from annealed_lm.autoencoder.model import Autoencoder
 
 # The tensors of tests are tiny: threads would only wait for each other. Read when torch is imported, so set before.
@@ -38,6 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what needs the finished project first: one worker begins there and makes it, and none waits for it meanwhile."""
     items.sort(key=lambda item: not {"project", "finished_project"} & set(getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture
+def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What accelerate remembers of a process is forgotten before and after a test, as in a process of its own."""
+    from accelerate.state import AcceleratorState
+
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

@@ -164,14 +164,18 @@ def measure_extrapolation(config: Config, steps: int) -> dict[str, Any]:
     device, warm_up = trainer.accelerator.device, COMPILE_STEPS
     run(trainer, range(warm_up))
     seconds = seconds_of(lambda: run(trainer, range(warm_up, warm_up + steps)), device)
-    whole = config.train_diffusion.num_train_steps
+    return extrapolated(config, steps, seconds) | {"peak_memory_gb": peak_memory(device)}
+
+
+def extrapolated(config: Config, steps: int, seconds: float) -> dict[str, Any]:
+    """Return the minutes that the whole training would take, where `steps` of its steps in a row took so many seconds."""
+    section = config.train_diffusion
     return {
-        "batch": config.train_diffusion.train_batch_size,
+        "batch": section.train_batch_size,
         "measured_steps": steps,
         "seconds_per_step": seconds / steps,
-        "num_train_steps": whole,
-        "minutes": seconds / steps * whole / 60,
-        "peak_memory_gb": peak_memory(device),
+        "num_train_steps": section.num_train_steps,
+        "minutes": seconds / steps * section.num_train_steps / 60,
     }
 
 

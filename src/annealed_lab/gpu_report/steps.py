@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from annealed_lab.benchmarks.machine import peak_memory, seconds_of
 from annealed_lab.benchmarks.sizes import config_of
-from annealed_lab.benchmarks.training import Way, run, trainer_of, ways_to_train
+from annealed_lab.benchmarks.training import Way, extrapolated, run, trainer_of, ways_to_train
 from annealed_lab.gpu_report.items import Clock, Item, Setting
 from annealed_lm.common.devices import keep_freed_memory
 from annealed_lm.config.config import Config
@@ -107,14 +107,9 @@ def measure_whole(config: Config, way: Way, warm_up: int, steps: int, clock: Clo
         losses.append(float(trainer.train_step(chunk[-1])))  # read as a training reads it, which waits for the device
         seconds += time.perf_counter() - start
         done += len(chunk)
-    whole = config.train_diffusion.num_train_steps
     return {
         "way": way.name,
-        "batch": config.train_diffusion.train_batch_size,
-        "measured_steps": done,
-        "seconds_per_step": seconds / done,
-        "num_train_steps": whole,
-        "minutes": seconds / done * whole / 60,
+        **extrapolated(config, done, seconds),
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "peak_memory_gb": peak_memory(device),

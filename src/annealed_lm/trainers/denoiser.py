@@ -107,11 +107,11 @@ class DiffusionTrainer:
 
     def train_step(self, step: int) -> Tensor:
         """Take one optimizer step on the batch of `step` and return its loss, a scalar on the device."""
-        texts = self.order.batch(step)
-        share = self.processes.share(len(texts))
         x_start, mask, draws, class_id = self.inputs(step)
+        count = len(draws.t)
+        share = self.processes.share(count)
         total = torch.zeros((), device=self.accelerator.device)
-        seen = torch.zeros(len(texts), device=self.accelerator.device)
+        seen = torch.zeros(count, device=self.accelerator.device)
         for part, last in self.parts(share):
             here = slice(part.start - share.start, part.stop - share.start)
             rows = draws.self_conditioned[part.start : part.stop].nonzero()[:, 0]
@@ -129,7 +129,7 @@ class DiffusionTrainer:
                 seen[whole] = losses.detach()
                 if draws.weights is not None:
                     losses = losses * draws.weights[whole]
-                loss = losses.sum() / len(texts)
+                loss = losses.sum() / count
                 self.accelerator.backward(loss * self.processes.count)  # accelerate averages gradients over processes
             total += loss.detach()
         self.updates.update(step)

@@ -196,10 +196,7 @@ class CheckpointStore:
             InputError: it is not what `save` wrote.
         """
         if not mmap and not (self.path.is_file() and self.is_whole()):
-            raise InputError(
-                f"{self.path} cannot be read: it is damaged, for its checksum is another; remove {self.folder} to start this "
-                "training anew, and see to the health of the disk"
-            )
+            raise InputError(f"{self.path} cannot be read: it {damage(self.folder)}")
         try:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mmap)
             found = saved.get("format")
@@ -229,6 +226,13 @@ class CheckpointStore:
                 # The checkpoint first: one that outlived what was kept beside it would let a run go on without that.
                 self.path.unlink(missing_ok=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def damage(folder: Path) -> str:
+    """Say that something kept of the training in `folder` is no longer what was kept, and what to do, as the end of a sentence."""
+    return (
+        f"is damaged, for its checksum is another; remove {folder} to start this training anew, and see to the health of the disk"
+    )
 
 
 def digest(file: BinaryIO, size: int) -> bytes:

@@ -2,7 +2,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -68,6 +68,7 @@ from annealed_lm.trainers.assembly import make_denoiser
 from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, draw_features
 from support.tiny import CPU, ROOT
 
+pytestmark = pytest.mark.usefixtures("no_precision_left_over")
 PARAMS = ROOT / "params.yaml"
 GPU = torch.device("cuda")
 SMALL = {"d_model": 16, "layers": 1, "heads": 2, "vocab_size": 64, "max_tokens": 12, "num_latents": 3}
@@ -86,14 +87,6 @@ TINY = {
     for layout, width in (("compressed", 8), ("per_token", 16))
 }
 MACHINE = {"processor": "abacus"}
-
-
-@pytest.fixture(autouse=True)
-def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def tiny_config(layout: str = "per_token", **training: Any) -> Config:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,9 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_json, read_texts
 from support.tiny import CPU, ROOT, write_prepared
 
+pytestmark = pytest.mark.usefixtures("no_precision_left_over")
 QUICK = [name for name in PARTS if name != "tests"]
 IDENTITY = {"size": "tiny", "device": "abacus"}
-
-
-@pytest.fixture(autouse=True)
-def no_precision_left_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def here(seconds: float, item: Item) -> dict[str, Any]:
