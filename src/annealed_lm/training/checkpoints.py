@@ -229,7 +229,7 @@ class CheckpointStore:
 
 
 def damage(folder: Path) -> str:
-    """Say that something kept of the training in `folder` is no longer what was kept, and what to do, as the end of a sentence."""
+    """Return the end of a sentence: that something kept of the training in `folder` is no longer what it was, and what to do."""
     return (
         f"is damaged, for its checksum is another; remove {folder} to start this training anew, and see to the health of the disk"
     )
