@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unpacked(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("elsewhere")
     make_package(checkout, folder / "package.tar.gz", python=None)
-    with tarfile.open(folder / "package.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    subprocess.run(["tar", "xzf", "package.tar.gz"], cwd=folder, check=True)  # as docs/speed.md says
     (folder / "package.tar.gz").unlink()
     return folder / package.ROOT
 
