@@ -1,12 +1,13 @@
 """Averaged models from along the training -> data/quality/quality.tsv: every metric of the texts that they write.
 
 Training itself evaluates nothing: it leaves the models, so a metric can change without training again. Texts are those of the
-first sampling seed and decoding strategy.
+first sampling seed and decoding strategy. The first model is the guide of all of them, and so stays unguided.
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from annealed_lm.autoencoder.model import Autoencoder
@@ -44,6 +45,7 @@ def main() -> None:
     inputs = {name: getattr(args, name) for name in INPUTS}
     ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
     snapshots = sorted(args.snapshots.iterdir())
+    guide = DiffusionModel.load(snapshots[0]).denoiser
     trains = "metrics of the models along a training"
     description = TrainingDescription(Path(__file__).stem, trains, len(snapshots), ingredients)
     store = CheckpointStore(resume_folder(args.resume) / f"{ingredients.key}-quality", description)
@@ -52,7 +54,8 @@ def main() -> None:
         for snapshot in snapshots:
             finished = store.folder / f"{snapshot.name}.json"
             if not is_whole(finished):
-                sampler = TextSampler(DiffusionModel.load(snapshot), args.latents, autoencoder, device)
+                model = replace(DiffusionModel.load(snapshot), guide=guide)
+                sampler = TextSampler(model, args.latents, autoencoder, device)
                 outline = sampler.outline(section.num_samples, seed)
                 latents = sampler.latents(outline, seed, settings_from(section, SamplingSettings))
                 decoding = settings_from(section, DecodingSettings)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,8 @@ def train(
     curves = train_denoiser(trainer, records, store)
     if not trainer.processes.is_main:
         return {}
-    model.save(args.out)
     copy_snapshots(snapshots, args.snapshots)
+    replace(model, guide=DiffusionModel.load(min(args.snapshots.iterdir())).denoiser).save(args.out)
     final = save_curves(args.curves, curves, trainer)
     require_unchanged(args.params)
     store.remove()

@@ -128,6 +128,23 @@ def test_conditional_training_needs_a_corpus_with_labels() -> None:
 
 
 @pytest.mark.parametrize("weight", [0, 0.5, 2])
+def test_autoguidance_needs_a_model_from_before_the_end(weight: float) -> None:
+    values = params_with("sample_texts.autoguidance_weight", weight)
+    steps = values["train_diffusion"]["num_train_steps"]
+    values["train_diffusion"]["evaluate_every"] = steps - 1
+    assert parse_config(values).sample_texts.autoguidance_weight == weight
+    values["train_diffusion"]["evaluate_every"] = steps
+    expected = (
+        rf"^params.yaml: sample_texts.autoguidance_weight = {weight:g} moves away from the first model that "
+        rf"train_diffusion.evaluate_every = {steps} keeps, so it should be less than num_train_steps = {steps}$"
+    )
+    with pytest.raises(InputError, match=expected):
+        parse_config(values)
+    values["sample_texts"]["autoguidance_weight"] = 1
+    assert parse_config(values).train_diffusion.evaluate_every == steps
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, 2])
 def test_guidance_needs_a_model_that_was_trained_without_labels_too(weight: float) -> None:
     values = params_with("sample_texts.guidance_weight", weight)
     values["train_diffusion"] |= {"class_conditional": True, "class_unconditional_prob": 0.01}

@@ -32,6 +32,7 @@ REASONABLE: dict[str, list[Any]] = {
     "sample_texts.top_p": [0.001, 1],
     "sample_texts.num_beams": [64],
     "sample_texts.guidance_weight": [1],
+    "sample_texts.autoguidance_weight": [1, 2],
     "prepare_references.bootstrap_samples": [10_000],
 }
 """What people train with, and somewhat more."""

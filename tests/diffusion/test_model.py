@@ -23,6 +23,18 @@ def make(settings: DenoiserSettings = SETTINGS, labels: tuple[str, ...] = ()) ->
     return DiffusionModel(denoiser, PROCESS, labels)
 
 
+def test_a_saved_model_keeps_its_guide(tmp_path: Path) -> None:
+    model = dataclasses.replace(make(), guide=make().denoiser)
+    model.save(tmp_path / "diffusion")
+    loaded = DiffusionModel.load(tmp_path / "diffusion")
+    assert model.guide is not None
+    assert loaded.guide is not None
+    for name, weight in loaded.guide.state_dict().items():
+        assert torch.equal(weight, model.guide.state_dict()[name])
+    assert not torch.equal(loaded.guide.input.weight, loaded.denoiser.input.weight)
+    assert not loaded.guide.training
+
+
 @pytest.mark.parametrize("changes", [{}, {"scale_shift": False}, {"self_condition": False}])
 def test_a_saved_model_gives_the_same_output_without_dropout(changes: dict[str, bool], tmp_path: Path) -> None:
     model = make(dataclasses.replace(SETTINGS, **changes))
@@ -31,6 +43,7 @@ def test_a_saved_model_gives_the_same_output_without_dropout(changes: dict[str, 
     inputs = torch.randn(2, 6, 4), torch.tensor([0.1, 1.0]), torch.ones(2, 6, dtype=torch.bool), torch.randn(2, 6, 4)
     assert loaded.process == PROCESS
     assert loaded.labels == ()
+    assert loaded.guide is None
     assert loaded.denoiser.settings == model.denoiser.settings
     assert torch.equal(loaded.denoiser(*inputs), model.denoiser.eval()(*inputs))
 

@@ -15,7 +15,7 @@ from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.generation.sampling import guided, per_text_noise, sample_latents, take_steps
+from annealed_lm.generation.sampling import SamplingSettings, autoguided, guided, per_text_noise, sample_latents, take_steps
 from annealed_lm.generation.solvers import solver_steps
 from support.tiny import CPU, LATENT_DIM, SAMPLING, denoiser_settings
 
@@ -53,6 +53,7 @@ def sampled(
     objective: str = "pred_x0",
     denoiser: DenoisingTransformer | None = None,
     class_ids: list[int] | None = None,
+    guide: DenoisingTransformer | None = None,
     **changes: Any,
 ) -> list[Floats]:
     return sample_latents(
@@ -63,6 +64,7 @@ def sampled(
         class_ids,
         replace(SETTINGS, batch_size=batch_size, **changes),
         seed,
+        guide,
     )
 
 
@@ -260,6 +262,47 @@ def test_more_guidance_goes_further_from_the_unconditional_model() -> None:
 def test_guidance_of_a_model_without_classes_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"guidance_weight = 2 guides towards a class.*class_conditional: true"):
         sampled(guidance_weight=2.0)
+
+
+@pytest.mark.parametrize("objective", PREDICTION_TYPES)
+def test_autoguidance_of_weight_1_is_the_model_itself_and_of_weight_0_its_guide(objective: str) -> None:
+    strong, weak = make_denoiser(), make_denoiser()
+    nn.init.normal_(weak.output.weight, std=0.2)
+    options: dict[str, Any] = {"denoiser": strong, "guide": weak, "objective": objective}
+    assert all(map(np.array_equal, sampled(**options, autoguidance_weight=1.0), sampled(denoiser=strong, objective=objective)))
+    for one, other in zip(sampled(**options, autoguidance_weight=0.0), sampled(denoiser=weak, objective=objective), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_more_autoguidance_goes_further_from_the_guide() -> None:
+    guide = make_denoiser()
+    nn.init.normal_(guide.output.weight, std=0.2)
+    at_0, at_1, at_3 = (sampled(guide=guide, autoguidance_weight=weight, sampling_timesteps=1) for weight in (0.0, 1.0, 3.0))
+    for none, once, thrice in zip(at_0, at_1, at_3, strict=True):
+        np.testing.assert_allclose(thrice - none, 3 * (once - none), atol=1e-3, rtol=1e-3)
+
+
+def test_a_model_that_guides_itself_is_not_guided() -> None:
+    for one, other in zip(sampled(guide=make_denoiser(), autoguidance_weight=3.0), sampled(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_both_guidances_go_together_and_count_their_evaluations() -> None:
+    denoiser, weak = Linear(), Linear()
+    both = guided(autoguided(denoiser, weak, 2.0), CLASSES, 3.0)
+    x_t, level, class_id = torch.ones(2, 3, LATENT_DIM), torch.tensor([0.25, 0.5]), torch.tensor([0, 2])
+    inputs = x_t, level, torch.ones(2, 3, dtype=torch.bool), None, class_id
+    assert torch.equal(both(*inputs), guided(Linear(), CLASSES, 3.0)(*inputs))  # the guide says the same
+    assert denoiser.batches == weak.batches == [4]
+    settings: SamplingSettings = replace(SETTINGS, sampling_timesteps=5)
+    assert settings.evaluations == 5
+    assert replace(settings, autoguidance_weight=2.0).evaluations == 10
+    assert replace(settings, autoguidance_weight=2.0, guidance_weight=0.0).evaluations == 20
+
+
+def test_autoguidance_without_a_guide_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"^sample_texts\.autoguidance_weight = 2 moves away from an earlier model.*set 1$"):
+        sampled(autoguidance_weight=2.0)
 
 
 def make_smooth_denoiser() -> DenoisingTransformer:

@@ -136,7 +136,14 @@ def test_a_text_depends_neither_on_the_number_of_texts_nor_on_the_batch_size(mak
 
 
 @pytest.mark.parametrize(
-    "changes", [{"sampling_timesteps": 4}, {"ddim_sampling_eta": 0.0}, {"guidance_weight": 2.0}, {"guidance_weight": 0.0}]
+    "changes",
+    [
+        {"sampling_timesteps": 4},
+        {"ddim_sampling_eta": 0.0},
+        {"guidance_weight": 2.0},
+        {"guidance_weight": 0.0},
+        {"autoguidance_weight": 2.0},
+    ],
 )
 def test_a_setting_changes_the_latents(changes: dict[str, Any], make_sampler: MakeSampler) -> None:
     sampler = make_sampler()

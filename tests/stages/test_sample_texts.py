@@ -27,6 +27,7 @@ EFFECTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"no_repeat_ngram_size": 1}, ALL_STRATEGIES),
     ({"repetition_penalty": 2.0}, ALL_STRATEGIES),
     ({"guidance_weight": 3}, ["greedy", "nucleus"]),
+    ({"autoguidance_weight": 3}, ["greedy", "nucleus"]),
     ({"solver": "dpm_solver"}, ["nucleus"]),
     ({"spacing": "log_snr"}, ["nucleus"]),
     ({"decode_at": 0.4}, ["greedy", "nucleus"]),

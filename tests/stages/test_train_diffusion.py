@@ -176,12 +176,19 @@ def test_tan_d_has_an_effect_on_the_noise_schedule_tan(run: Run) -> None:
     assert differ(run(noise_schedule="tan", tan_d=9), run(noise_schedule="tan", tan_d=2))
 
 
+def trained(folder: Path) -> dict[str, bytes]:
+    """What training leaves of the network, its guide aside."""
+    return {name: each for name, each in outputs(folder, ("out",)).items() if not name.endswith("guide.safetensors")}
+
+
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
 def test_when_to_write_things_down_changes_no_weight(name: str, run: Run, reference: Path) -> None:
     folder = run(**{name: WITHOUT_EFFECT[name]})
-    assert outputs(folder, ("out",)) == outputs(reference, ("out",))
+    same = name != "evaluate_every"
+    assert trained(folder) == trained(reference)
+    assert (outputs(folder, ("out",)) == outputs(reference, ("out",))) == same  # the guide is the first model kept
     assert (outputs(folder, ("curves",)) == outputs(reference, ("curves",))) == (name in {"evaluate_every", "checkpoint_every"})
-    assert (outputs(folder, ("snapshots",)) == outputs(reference, ("snapshots",))) == (name != "evaluate_every")
+    assert (outputs(folder, ("snapshots",)) == outputs(reference, ("snapshots",))) == same
 
 
 @pytest.mark.parametrize(("evaluate_every", "steps"), [(1, range(1, STEPS + 1)), (3, [3, 6, 8]), (1000, [8])])
@@ -189,10 +196,12 @@ def test_snapshots_are_the_models_of_their_steps_and_change_nothing_else(
     evaluate_every: int, steps: Sequence[int], run: Run, reference: Path
 ) -> None:
     folder = run(evaluate_every=evaluate_every)
-    assert outputs(folder, ("out", "curves")) == outputs(reference, ("out", "curves"))
+    assert trained(folder) == trained(reference)
+    assert outputs(folder, ("curves",)) == outputs(reference, ("curves",))
     assert sorted(path.name for path in (folder / "snapshots").iterdir()) == [f"{step:06d}" for step in steps]
     saved = [{path.name: path.read_bytes() for path in each.iterdir()} for each in sorted((folder / "snapshots").iterdir())]
-    assert saved[-1] == {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    guide = {"guide.safetensors": saved[0]["denoiser.safetensors"]}
+    assert saved[-1] | guide == {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
     assert len({each["denoiser.safetensors"] for each in saved}) == len(saved)
     for step in set(steps) & {3, 6}:
         assert (

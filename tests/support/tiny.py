@@ -82,6 +82,7 @@ SAMPLING = SamplingSettings(
     ddim_sampling_eta=1.0,
     decode_at=0.0,
     guidance_weight=1.0,
+    autoguidance_weight=1.0,
 )
 SCHEDULE = ScheduleSettings(
     T_schedule="linear",
@@ -146,12 +147,12 @@ def denoiser_settings(**changes: Any) -> DenoiserSettings:
 
 
 def make_diffusion_model(labels: tuple[str, ...] = (), normalize_latent: bool = True) -> DiffusionModel:
-    """Untrained, of latents as `write_latents` makes them; without labels, it is unconditional."""
+    """Untrained, with a guide, of latents as `write_latents` makes them; without labels, it is unconditional."""
     torch.manual_seed(0)
-    denoiser = DenoisingTransformer(denoiser_settings(num_classes=len(labels))).eval()
-    for parameter in denoiser.parameters():
+    denoiser, guide = (DenoisingTransformer(denoiser_settings(num_classes=len(labels))).eval() for _ in range(2))
+    for parameter in (*denoiser.parameters(), *guide.parameters()):
         nn.init.normal_(parameter, std=0.3)
-    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent, 0), labels)
+    return DiffusionModel(denoiser, ProcessSettings("cosine", 10, 9, "pred_x0", "l2", normalize_latent, 0), labels, guide)
 
 
 def encode(autoencoder: Autoencoder, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -64,6 +64,7 @@ def measure_sampling(config: Config, way: SamplingWay, device: torch.device, tex
         ddim_sampling_eta=1,
         decode_at=0,
         guidance_weight=1,
+        autoguidance_weight=1,
     )
 
     def sample(count: int) -> list[Floats]:

@@ -119,7 +119,6 @@ def run_sweep(
     inputs = {name: getattr(args, name.replace("-", "_")) for name in INPUTS}
     scored = args.cache / Ingredients.of(Path(__file__), config.sample_texts.model_dump(exclude=SWEPT), inputs).key
     sweep = cache(lambda: Sweep(config, args, sampler))  # its judges are loaded where something is to be scored
-    passes = 1 if config.sample_texts.guidance_weight == 1 else 2
     rows = []
     for each in settings:
         steps, eta, level = each.sampling_timesteps, each.ddim_sampling_eta, each.decode_at
@@ -135,7 +134,7 @@ def run_sweep(
             if not bounds.exists():
                 write_json(bounds, sweep().score_bounds(strategy, level))
             setting = {"strategy": strategy, "solver": each.solver, "eta": eta, "decode_at": level, "sampling_timesteps": steps}
-            counted = setting | {"network_evaluations": steps * passes}
+            counted = setting | {"network_evaluations": each.evaluations}
             rows.append({"setting": counted, "scores": read_json(file), **read_json(bounds)})
     return rows
 

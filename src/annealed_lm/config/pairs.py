@@ -208,6 +208,17 @@ def guidance_of_a_model(parameters: Parameters, schedule: ScheduleSettings, weig
     return None
 
 
+def model_to_move_away_from(parameters: Parameters, schedule: ScheduleSettings, weights: WeightSettings) -> str | None:
+    """Check that autoguidance has a model that is worse than the last: the first that evaluate_every keeps."""
+    weight, section = parameters.sample_texts.autoguidance_weight, parameters.train_diffusion
+    if weight == 1 or section.evaluate_every < section.num_train_steps:
+        return None
+    return (
+        f"sample_texts.autoguidance_weight = {weight:g} moves away from the first model that train_diffusion.evaluate_every = "
+        f"{section.evaluate_every} keeps, so it should be less than num_train_steps = {section.num_train_steps}"
+    )
+
+
 def signal_and_noise(parameters: Parameters, schedule: ScheduleSettings, weights: WeightSettings) -> str | None:
     """Check that every timestep has some signal and some noise, as far as double precision can tell."""
     alphas_cumprod = schedule.alphas_cumprod()
@@ -289,6 +300,7 @@ RULES: tuple[Rule, ...] = (
     labels_of_the_corpus,
     takes_over,
     guidance_of_a_model,
+    model_to_move_away_from,
     signal_and_noise,
     weights_of_the_loss,
     loss_of_every_timestep,

@@ -220,6 +220,7 @@ class SampleTexts(Section):
     ddim_sampling_eta: Share
     decode_at: OpenShare
     guidance_weight: Guidance
+    autoguidance_weight: Guidance
     strategies: Annotated[list[DecodingStrategy], Field(min_length=1), AfterValidator(without_repeats)]
     num_beams: Beams
     top_p: NucleusMass

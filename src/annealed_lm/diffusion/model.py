@@ -1,7 +1,9 @@
 """A trained diffusion on disk: the averaged weights and all that is needed to sample from them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +15,7 @@ from annealed_lm.diffusion.process import GaussianDiffusion
 
 DESCRIPTION = "diffusion.json"
 WEIGHTS = "denoiser.safetensors"
+GUIDE = "guide.safetensors"
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,26 @@ class ProcessSettings:
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """A network and its process; `labels` are the names of the network's classes, none if it is unconditional."""
+    """A network and its process.
+
+    Attributes:
+        labels: the names of the network's classes, none if it is unconditional.
+        guide: the network after less of the same training, which `autoguided` moves away from; None: none was kept.
+    """
 
     denoiser: DenoisingTransformer
     process: ProcessSettings
     labels: tuple[str, ...]
+    guide: DenoisingTransformer | None = None
 
     def save(self, folder: Path) -> None:
         """Write the weights and all settings to `folder`."""
         with atomic_path(folder) as partial:
             partial.mkdir()
-            save_file({name: weight.contiguous() for name, weight in self.denoiser.state_dict().items()}, partial / WEIGHTS)
+            for name, network in {WEIGHTS: self.denoiser, GUIDE: self.guide}.items():
+                if network is not None:
+                    weights = {key: weight.contiguous() for key, weight in network.state_dict().items()}
+                    save_file(weights, partial / name)
             settings = {"denoiser": asdict(self.denoiser.settings), "process": asdict(self.process)}
             write_json(partial / DESCRIPTION, settings | {"labels": list(self.labels)})
 
@@ -64,6 +76,13 @@ class DiffusionModel:
             raise InputError(f"{folder} holds no diffusion model ({DESCRIPTION} is missing); the stage train_diffusion writes it")
         description = read_json(folder / DESCRIPTION)
         settings = {"tx_position": "bias"} | description["denoiser"]  # which models do not say that know nothing else
-        denoiser = DenoisingTransformer(DenoiserSettings(**settings))
-        denoiser.load_state_dict(load_file(folder / WEIGHTS))
-        return cls(denoiser.eval(), ProcessSettings(**description["process"]), tuple(description["labels"]))
+        guide = load_network(settings, folder / GUIDE) if (folder / GUIDE).exists() else None
+        denoiser, process = load_network(settings, folder / WEIGHTS), ProcessSettings(**description["process"])
+        return cls(denoiser, process, tuple(description["labels"]), guide)
+
+
+def load_network(settings: Mapping[str, Any], weights: Path) -> DenoisingTransformer:
+    """Return the network of these settings and weights, in evaluation mode."""
+    network = DenoisingTransformer(DenoiserSettings(**settings))
+    network.load_state_dict(load_file(weights))
+    return network.eval()

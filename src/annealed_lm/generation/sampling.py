@@ -1,4 +1,4 @@
-"""Sampling latents from the trained diffusion, with classifier-free guidance where it is conditioned on classes."""
+"""Sampling latents from the trained diffusion, moved away from what a worse model says where it is guided."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,33 @@ from annealed_lm.generation.solvers import SolverStep, solver_steps
 
 CALLS_AT_ONCE = {"cpu": 1, "cuda": 16}
 """By kind of device: for how many calls `per_text_noise` draws a text's noise at once. A GPU is as fast with many numbers."""
+
+
+def autoguided(denoiser: Denoiser, guide: Denoiser | None, autoguidance_weight: float) -> Denoiser:
+    """Return the denoiser moved away from what a worse one of its kind says: guide + autoguidance_weight * (denoiser - guide);
+    with weight 1 it is the denoiser itself.
+
+    Autoguidance (Karras et al. 2024, arXiv 2406.02507, section 4). Both evaluations read the same self_cond.
+
+    Args:
+        guide: trained as the denoiser was, but less.
+
+    Raises:
+        InputError: guidance, and nothing to move away from.
+    """
+    if autoguidance_weight == 1:
+        return denoiser
+    if guide is None:
+        raise InputError(
+            f"sample_texts.autoguidance_weight = {autoguidance_weight:g} moves away from an earlier model of the training, and "
+            "this diffusion model was saved without one: train it again, or set 1"
+        )
+
+    def evaluate(x_t: Tensor, noise_level: Tensor, mask: Tensor, self_cond: Tensor | None, class_id: Tensor | None) -> Tensor:
+        strong, weak = (each(x_t, noise_level, mask, self_cond, class_id).float() for each in (denoiser, guide))
+        return weak + autoguidance_weight * (strong - weak)
+
+    return evaluate
 
 
 def guided(denoiser: Denoiser, num_classes: int, guidance_weight: float) -> Denoiser:
@@ -131,6 +158,7 @@ class SamplingSettings:
         ddim_sampling_eta: of the solver ddim.
         decode_at: the noise level at which sampling ends and the decoder takes over; 0: at x_start.
         guidance_weight: of `guided`; anything but 1 needs classes.
+        autoguidance_weight: of `autoguided`; anything but 1 needs a guide.
     """
 
     batch_size: int
@@ -141,6 +169,13 @@ class SamplingSettings:
     ddim_sampling_eta: float
     decode_at: float
     guidance_weight: float
+    autoguidance_weight: float
+
+    @property
+    def evaluations(self) -> int:
+        """How often the network is evaluated for one text."""
+        doublings = sum(weight != 1 for weight in (self.guidance_weight, self.autoguidance_weight))
+        return self.sampling_timesteps << doublings
 
     def steps(self, diffusion: GaussianDiffusion, from_level: float = 1.0) -> list[SolverStep]:
         """Return the steps that a diffusion is sampled in; those that begin at more noise than `from_level` are left out.
@@ -173,6 +208,7 @@ def sample_latents(
     class_ids: Sequence[int] | None,
     settings: SamplingSettings,
     seed: int,
+    guide: DenoisingTransformer | None = None,
 ) -> list[npt.NDArray[np.float32]]:
     """Sample latents [length, latent_dim] of one text for every length, not normalised, on the device of `diffusion`.
 
@@ -180,12 +216,15 @@ def sample_latents(
 
     Args:
         class_ids: of the texts, for a model that knows classes; None: no text has a class.
+        guide: of `autoguided`.
 
     Raises:
-        InputError: guidance of a model without classes, or the device cannot compute in this precision.
+        InputError: guidance of a model without classes, autoguidance without a guide, or the device cannot compute in
+            this precision.
     """
     device, batch_size = diffusion.alphas_cumprod.device, settings.batch_size
-    evaluated = guided(denoiser, denoiser.settings.num_classes, settings.guidance_weight)
+    evaluated = autoguided(denoiser, guide, settings.autoguidance_weight)
+    evaluated = guided(evaluated, denoiser.settings.num_classes, settings.guidance_weight)
     steps, width = settings.steps(diffusion), statistics.mean.shape[1]
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     latents: dict[int, npt.NDArray[np.float32]] = {}

@@ -88,8 +88,10 @@ class TextSampler:
         """Sample the latents [length, latent_dim] of every text, not normalised.
 
         Raises:
-            InputError: guidance of a model without classes, or the device cannot compute in this precision.
+            InputError: guidance of a model without classes, autoguidance without a guide, or the device cannot compute in
+                this precision.
         """
+        guide = self.model.guide
         class_ids = None if outline.labels is None else [self.model.labels.index(label) for label in outline.labels]
         return sample_latents(
             self.model.process.diffusion(self.device, self.statistics.rms),
@@ -99,6 +101,7 @@ class TextSampler:
             class_ids,
             settings,
             seed,
+            None if guide is None else guide.to(self.device),
         )
 
     def texts(

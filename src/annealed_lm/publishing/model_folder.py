@@ -21,7 +21,7 @@ from annealed_lm.generation.texts import TextSampler
 
 DESCRIPTION = "model.json"
 """The file of an exported folder that says what it holds."""
-FORMAT = 1
+FORMAT = 2
 WORDS = "train_words.npy"
 """The file of an exported folder with the number of words of every training text, uint16 [texts]."""
 

@@ -9,7 +9,7 @@ from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.common.devices import autocast
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.process import GaussianDiffusion
-from annealed_lm.generation.sampling import SamplingSettings, per_text_noise, take_steps
+from annealed_lm.generation.sampling import SamplingSettings, autoguided, per_text_noise, take_steps
 from annealed_lm.generation.solvers import SolverStep
 from annealed_lm.generation.texts import TextSampler
 
@@ -57,6 +57,8 @@ def vary_latents(
     model, device = sampler.model, sampler.device
     diffusion = model.process.diffusion(device, sampler.statistics.rms)
     steps = steps_below(diffusion, noise_level, settings)
+    guide = None if model.guide is None else model.guide.to(device)
+    denoiser = autoguided(model.denoiser.to(device), guide, settings.autoguidance_weight)
     x_start = sampler.statistics.normalise(torch.from_numpy(latents).to(device))
     varied: list[Floats] = []
     for begin in range(0, count, settings.batch_size):
@@ -66,6 +68,6 @@ def vary_latents(
         start = diffusion.q_sample(rows, torch.full((len(indices),), steps[0].t, device=device), noise())
         mask = torch.ones(rows.shape[:2], dtype=torch.bool, device=device)
         with autocast(device, settings.mixed_precision):
-            sampled = take_steps(diffusion, model.denoiser.to(device), mask, starting_with(start, noise), steps, None)
+            sampled = take_steps(diffusion, denoiser, mask, starting_with(start, noise), steps, None)
         varied += list(sampler.statistics.unnormalise(sampled).cpu().numpy())
     return varied
