@@ -49,7 +49,7 @@ EXPERIMENT = {
         "num_train_steps": 10_000,
         "learning_rate": 0.001,
         "mixed_precision": "bf16",
-        "evaluate_every": 10_000,
+        "evaluate_every": 2_000,
         "validate_every": 500,
         "checkpoint_every": "30s",
     },
@@ -95,7 +95,7 @@ TINY = replace(
     experiment={
         "train_autoencoder": {"heads": 2},
         "train_language_model": {"heads": 2},
-        "train_diffusion": {"mixed_precision": "bf16", "num_train_steps": 6, "evaluate_every": 6, "validate_every": 6},
+        "train_diffusion": {"mixed_precision": "bf16", "num_train_steps": 6, "evaluate_every": 3, "validate_every": 6},
         "sample_texts": {"mixed_precision": "bf16", "num_samples": 20},
     },
 )
