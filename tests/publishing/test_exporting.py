@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_texts_are_those_of_the_checkout(checkout: Path, exported: Path) -> None
     assert there.sample(2, label="red", steps=4) == here.sample(2, label="red", steps=4)
     assert there.labels == LABELS
     assert there.words.tolist() == here.words.tolist()
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_a_guide_goes_along_where_it_is_used(weight: float, checkout: Path, tmp_path: Path) -> None:
+    found = ModelFolder.find(checkout)
+    parts = replace(found, section=found.section.model_copy(update={"autoguidance_weight": weight}))
+    export_model(parts, tmp_path / "model", "# A card\n", {"dataset_name": "text"})
+    assert (tmp_path / "model" / "diffusion" / "guide.safetensors").exists() == (weight != 1)
+    texts = TextGenerator.from_pretrained(tmp_path / "model").sample(5, seed=3, steps=4)
+    assert (texts == TextGenerator.from_pretrained(checkout).sample(5, seed=3, steps=4)) == (weight == 1)
 
 
 @pytest.mark.slow  # two more imports of torch

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from annealed_lab.handing_over.run import Run
 from annealed_lm.common.files import one_line
 from annealed_lm.config.yaml_files import value_at
+from annealed_lm.diffusion.model import GUIDE
 from annealed_lm.reporting.report import SHOWN_METRICS, scores_table, set_rows
 from annealed_lm.reporting.tables import markdown_table
 
@@ -60,9 +61,9 @@ SHOWN_PARAMS = (
 
 
 def count_weights(folder: Path) -> int:
-    """Count the numbers in the weights of a folder, from the heads of its files."""
+    """Count the numbers in the weights of a folder, those of a guide aside, from the heads of its files."""
     count = 0
-    for path in folder.glob("*.safetensors"):
+    for path in set(folder.glob("*.safetensors")) - {folder / GUIDE}:
         with safe_open(path, "np") as weights:
             count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return count

@@ -9,6 +9,7 @@ import numpy as np
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import atomic_path, write_json
+from annealed_lm.diffusion.model import GUIDE
 from annealed_lm.publishing.model_folder import DESCRIPTION, FORMAT, WORDS, ModelFolder
 
 CARD = "README.md"
@@ -40,9 +41,10 @@ def export_model(parts: ModelFolder, folder: Path, card: str, about: Mapping[str
     """
     require_free(folder)
     words = parts.training_words()
+    unread = shutil.ignore_patterns(GUIDE) if parts.section.autoguidance_weight == 1 else None
     with atomic_path(folder) as partial:
         shutil.copytree(parts.autoencoder, partial / "autoencoder", copy_function=shutil.copyfile)
-        shutil.copytree(parts.diffusion, partial / "diffusion", copy_function=shutil.copyfile)
+        shutil.copytree(parts.diffusion, partial / "diffusion", ignore=unread, copy_function=shutil.copyfile)
         (partial / "latents").mkdir()
         for name in LATENTS:
             if (parts.latents / name).exists():

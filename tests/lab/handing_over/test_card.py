@@ -28,6 +28,7 @@ def models(tmp_path: Path) -> Path:
     for name in ("autoencoder", "diffusion"):
         (tmp_path / name).mkdir()
         save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(4, np.float32)}, tmp_path / name / "model.safetensors")
+    save_file({"a": np.zeros(9, np.float32)}, tmp_path / "diffusion" / "guide.safetensors")
     return tmp_path
 
 
