@@ -39,7 +39,7 @@ def test_texts_are_those_of_the_checkout(checkout: Path, exported: Path) -> None
     assert there.words.tolist() == here.words.tolist()
 
 
-@pytest.mark.parametrize("weight", [1.0, 2.0])
+@pytest.mark.parametrize("weight", [1.0, 50.0])
 def test_a_guide_goes_along_where_it_is_used(weight: float, checkout: Path, tmp_path: Path) -> None:
     found = ModelFolder.find(checkout)
     parts = replace(found, section=found.section.model_copy(update={"autoguidance_weight": weight}))

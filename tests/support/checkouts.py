@@ -54,5 +54,7 @@ def write_checkout(folder: Path, autoencoder: Autoencoder, labelled: bool = Fals
     LatentStatistics.of(train, per_position).save(latents)
     autoencoder.save(folder / "models" / "autoencoder", "0123456789abcdef", "text")
     labels = LABELS if labelled else ()
-    DiffusionModel(simple_denoiser(autoencoder, len(labels)), PROCESS, labels).save(folder / "models" / "diffusion")
+    denoiser, guide = (simple_denoiser(autoencoder, len(labels)) for _ in range(2))
+    nn.init.normal_(guide.output.weight)
+    DiffusionModel(denoiser, PROCESS, labels, guide).save(folder / "models" / "diffusion")
     return folder
