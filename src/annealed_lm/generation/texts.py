@@ -42,6 +42,8 @@ class TextSampler:
         normalised = model.process.normalize_latent
         self.statistics = self.latent_statistics if normalised else self.latent_statistics.changing_nothing()
         self.autoencoder = autoencoder.to(device)
+        for network in filter(None, (model.denoiser, model.guide)):
+            network.to(device)
         self.device = device
 
     def outline(self, count: int, seed: int) -> Outline:
@@ -91,17 +93,16 @@ class TextSampler:
             InputError: guidance of a model without classes, autoguidance without a guide, or the device cannot compute in
                 this precision.
         """
-        guide = self.model.guide
         class_ids = None if outline.labels is None else [self.model.labels.index(label) for label in outline.labels]
         return sample_latents(
             self.model.process.diffusion(self.device, self.statistics.rms),
-            self.model.denoiser.to(self.device),
+            self.model.denoiser,
             self.statistics,
             outline.lengths,
             class_ids,
             settings,
             seed,
-            None if guide is None else guide.to(self.device),
+            self.model.guide,
         )
 
     def texts(

@@ -57,8 +57,7 @@ def vary_latents(
     model, device = sampler.model, sampler.device
     diffusion = model.process.diffusion(device, sampler.statistics.rms)
     steps = steps_below(diffusion, noise_level, settings)
-    guide = None if model.guide is None else model.guide.to(device)
-    denoiser = autoguided(model.denoiser.to(device), guide, settings.autoguidance_weight)
+    denoiser = autoguided(model.denoiser, model.guide, settings.autoguidance_weight)
     x_start = sampler.statistics.normalise(torch.from_numpy(latents).to(device))
     varied: list[Floats] = []
     for begin in range(0, count, settings.batch_size):
