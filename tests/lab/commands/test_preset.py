@@ -38,7 +38,7 @@ def test_it_keeps_comments_order_and_every_other_line(params: Path) -> None:
     assert all(any(line.startswith(start) for line in after) for start in kept)
     values: dict[str, Any] = YAML(typ="safe", pure=True).load(params)
     assert values["dataset_name"] == "e2e"
-    assert values["sample_texts"]["strategies"] == ["greedy"]
+    assert values["sample_texts"]["strategies"] == ["nucleus"]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,12 @@ def test_the_example_has_twelve_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.points[0].params["train_diffusion"]["tx_dim"] == 16
 
 
+@pytest.mark.parametrize("study", sorted(path.name for path in (ROOT / "studies").glob("*.yaml")))
+def test_every_study_of_the_folder_may_run_on_its_preset(monkeypatch: pytest.MonkeyPatch, study: str) -> None:
+    monkeypatch.chdir(ROOT)
+    assert read_study(Path("studies") / study, Path("params.yaml")).points
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
