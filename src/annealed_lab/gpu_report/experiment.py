@@ -12,7 +12,7 @@ from typing import Any
 
 from annealed_lab.gpu_report.items import Item, Setting
 from annealed_lm.common.files import read_json, read_texts, write_text
-from annealed_lm.config.config import parse_config
+from annealed_lm.config.config import load_config, parse_config
 from annealed_lm.config.yaml_files import merge_preset, read_yaml
 
 LEAST = {"train_autoencoder": 40, "encode_latents": 15, "train_diffusion": 40, "sample_texts": 25}
@@ -68,7 +68,8 @@ def figures(stage: str, folder: Path, texts: Path) -> dict[str, Any]:
         found: dict[str, Any] = read_json(folder / "curves" / "training.json")
         return found
     if stage == "sample_texts":
-        (samples,) = (folder / "samples").rglob("greedy.jsonl")
+        section = load_config(folder / "params.yaml").sample_texts
+        samples = folder / "samples" / str(section.eval_seeds[0]) / f"{section.strategies[0]}.jsonl"
         shutil.copyfile(samples, folder.parent / "samples.jsonl")
         written = read_texts(samples)
         return {"texts": len(written), "distinct": len(set(written)), "first": written[:3]}
