@@ -15,7 +15,7 @@ from annealed_lm.common.devices import default_device
 from annealed_lm.common.errors import one_sentence_errors, tell
 from annealed_lm.common.files import atomic_path, is_whole, read_json, seal, write_json, write_tsv
 from annealed_lm.config.config import load_config, require_unchanged, settings_from
-from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.diffusion.model import DiffusionModel, kept_models
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import References
 from annealed_lm.evaluation.scores import score_alone
@@ -44,7 +44,7 @@ def main() -> None:
     judges = load_same_judges(references.settings, args.language_model, args.judges, device)
     inputs = {name: getattr(args, name) for name in INPUTS}
     ingredients = Ingredients.of(Path(__file__), section.model_dump(), inputs)
-    snapshots = sorted(args.snapshots.iterdir())
+    snapshots = kept_models(args.snapshots)
     guide = DiffusionModel.load(snapshots[0]).denoiser
     trains = "metrics of the models along a training"
     description = TrainingDescription(Path(__file__).stem, trains, len(snapshots), ingredients)

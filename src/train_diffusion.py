@@ -23,7 +23,7 @@ from annealed_lm.common.machine import describe_machine
 from annealed_lm.config.config import Config, load_config, require_unchanged, schedule_settings
 from annealed_lm.config.effects import decisive
 from annealed_lm.diffusion.denoiser import training_flops
-from annealed_lm.diffusion.model import DiffusionModel
+from annealed_lm.diffusion.model import DiffusionModel, kept_models
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.trainers.assembly import LatentShape, Varied, make_trainer, process_settings
 from annealed_lm.trainers.denoiser import DiffusionTrainer, train_denoiser
@@ -158,7 +158,7 @@ def train(
     if not trainer.processes.is_main:
         return {}
     copy_snapshots(snapshots, args.snapshots)
-    replace(model, guide=DiffusionModel.load(min(args.snapshots.iterdir())).denoiser).save(args.out)
+    replace(model, guide=DiffusionModel.load(kept_models(args.snapshots)[0]).denoiser).save(args.out)
     final = save_curves(args.curves, curves, trainer)
     require_unchanged(args.params)
     store.remove()

@@ -66,6 +66,11 @@ def test_heads_divide_the_width(section: str, width: str, heads: str) -> None:
             "should be at least 0.594",
         ),
         (
+            {"sample_texts.decode_at": 0.15, "train_diffusion.noise_schedule": "sqrt"},
+            "params.yaml: sample_texts.decode_at = 0.15 is less noise than train_diffusion.noise_schedule = sqrt has at t = 0: "
+            "it should be 0 or at least 0.183",
+        ),
+        (
             {"sample_texts.decode_at": 0.6},
             "params.yaml: sample_texts.decode_at = 0.6 is more noise than the decoder learns to read: it should be at most "
             "train_autoencoder.latent_noise = 0.5",

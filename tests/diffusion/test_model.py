@@ -7,7 +7,7 @@ from torch import nn
 
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.denoiser import DenoiserSettings, DenoisingTransformer
-from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings
+from annealed_lm.diffusion.model import DiffusionModel, ProcessSettings, kept_models
 from support.tiny import denoiser_settings
 
 SETTINGS = denoiser_settings(dropout=0.5)
@@ -33,6 +33,12 @@ def test_a_saved_model_keeps_its_guide(tmp_path: Path) -> None:
         assert torch.equal(weight, model.guide.state_dict()[name])
     assert not torch.equal(loaded.guide.input.weight, loaded.denoiser.input.weight)
     assert not loaded.guide.training
+
+
+def test_kept_models_come_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for name in ("1000000", "250000", "750000", "000500"):
+        (tmp_path / name).mkdir()
+    assert [each.name for each in kept_models(tmp_path)] == ["000500", "250000", "750000", "1000000"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"scale_shift": False}, {"self_condition": False}])

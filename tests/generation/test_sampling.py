@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from annealed_lm.autoencoder.latents import Floats
 from annealed_lm.common.errors import InputError
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
+from annealed_lm.diffusion.noise_schedules import rounded_up
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import GaussianDiffusion
 from annealed_lm.generation.sampling import SamplingSettings, autoguided, guided, per_text_noise, sample_latents, take_steps
@@ -374,6 +375,16 @@ def test_a_network_is_not_asked_about_noise_that_it_was_not_trained_on(decode_at
         replace(SETTINGS, decode_at=decode_at).steps(diffusion)
     allowed = float((1 - diffusion.alphas_cumprod[49]).sqrt()) + 1e-6
     assert min(step.t for step in replace(SETTINGS, decode_at=allowed, sampling_timesteps=50).steps(diffusion)) == 50
+
+
+def test_noise_below_that_of_every_timestep_is_not_taken_for_x_start() -> None:
+    diffusion = GaussianDiffusion("sqrt", TIMESTEPS, 9, "pred_x0", "l2")
+    least = float((1 - diffusion.alphas_cumprod[0]).sqrt())
+    settings = replace(SETTINGS, sampling_timesteps=5)
+    with pytest.raises(InputError, match=rf"decode_at = 0\.1 is less noise than x_t has at t = 0: .* least {rounded_up(least)}"):
+        replace(settings, decode_at=0.1).steps(diffusion)
+    for decode_at in (0, least + 1e-6):
+        assert len(replace(settings, decode_at=decode_at).steps(diffusion)) == 5
 
 
 def test_more_steps_than_there_are_timesteps_is_one_sentence() -> None:

@@ -1,6 +1,7 @@
 """The public class, on a trained autoencoder and a simple denoiser."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_a_text_depends_on_its_seed_and_not_on_how_many_there_are(generator: Tex
     assert generator.sample(3, seed=1, steps=STEPS) == texts[:3]
     assert generator.sample(6, seed=2, steps=STEPS) != texts
     assert generator.sample(6, seed=1, steps=STEPS, strategy="nucleus") != texts
+
+
+def test_it_samples_and_decodes_as_its_run_did_unless_told_otherwise(generator: TextGenerator) -> None:
+    section = generator._parts.section.model_copy(update={"strategies": ("nucleus", "greedy"), "sampling_timesteps": STEPS})
+    of_run = TextGenerator(generator._sampler, replace(generator._parts, section=section))
+    assert of_run.sample(6, seed=1) == generator.sample(6, seed=1, steps=STEPS, strategy="nucleus")
+    assert of_run.sample(6, seed=1, strategy="greedy", steps=2 * STEPS) == generator.sample(6, seed=1, steps=2 * STEPS)
+    varied = generator.variations(TEXTS[0], 6, steps=STEPS, strategy="nucleus")
+    assert of_run.variations(TEXTS[0], 6) == varied != of_run.variations(TEXTS[0], 6, strategy="greedy")
 
 
 def test_a_checkout_may_be_named_by_its_models_as_text_or_path(generator: TextGenerator) -> None:

@@ -315,6 +315,21 @@ def test_a_step_whose_scaled_gradients_overflow_changes_nothing_but_the_scale(op
     assert trainer.averaged_denoiser().position.any()
 
 
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("name", ["output.weight", "blocks.0.attention_out.weight"])
+def test_an_overflow_of_one_optimizer_holds_back_the_other(name: str, value: str, latents: Path) -> None:
+    """The first is AdamW's, the second Muon's, which moves by its momentum alone where its gradients are 0."""
+    accelerator = plain_accelerator()
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer = make_trainer(latents, accelerator, optimizer="muon")
+    trainer.train_step(0)
+    before = copy.deepcopy(trainer.denoiser.state_dict())
+    trainer.denoiser.get_parameter(name).register_hook(lambda gradient: torch.full_like(gradient, float(value)))
+    trainer.train_step(1)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.denoiser.state_dict().items())
+    assert accelerator.scaler.get_scale() == 512
+
+
 def test_autocast_is_that_of_the_precision(latents: Path) -> None:
     computed = []
     for mixed_precision in ("no", "bf16"):

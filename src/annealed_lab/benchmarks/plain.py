@@ -54,9 +54,9 @@ class PlainUpdates(WeightUpdates):
             optimizers.insert(0, muon)
         return optimizers
 
-    def clip_gradients(self) -> None:
+    def clip_gradients(self) -> Tensor:
         """Clip them one after the other."""
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=False)
+        return nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=False)
 
 
 def with_plain_attention(train_step: Callable[[int], Tensor], step: int) -> Tensor:

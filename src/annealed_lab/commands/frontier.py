@@ -29,7 +29,7 @@ from annealed_lm.common.files import read_json, read_texts, write_json, write_te
 from annealed_lm.common.model_description import weights_sha256
 from annealed_lm.config.config import Config, load_config, settings_from
 from annealed_lm.diffusion.model import DiffusionModel
-from annealed_lm.diffusion.noise_schedules import lowest_level
+from annealed_lm.diffusion.noise_schedules import below_every_timestep, lowest_level
 from annealed_lm.evaluation.judges import load_same_judges
 from annealed_lm.evaluation.references import REFERENCE_ROWS, References, choose_references
 from annealed_lm.evaluation.scores import score_alone, summarise, values_of
@@ -103,13 +103,23 @@ class Sweep:
 
 def swept_settings(config: Config, args: argparse.Namespace, levels: Sequence[float]) -> list[SamplingSettings]:
     """Return what latents are sampled with, each once."""
-    chosen = settings_from(config.sample_texts, SamplingSettings)
+    chosen = settings_of_run(config)
     settings = []
     for steps, solver, eta in product(args.sampling_timesteps, args.solvers or [chosen.solver], args.eta):
-        eta = eta if solver == "ddim" else 0.0  # which the others do not read
-        settings.append(replace(chosen, sampling_timesteps=steps, solver=solver, ddim_sampling_eta=eta))
+        settings.append(with_eta(replace(chosen, sampling_timesteps=steps, solver=solver), eta))
     settings += [replace(chosen, decode_at=level) for level in levels]
     return list(dict.fromkeys(settings))
+
+
+def settings_of_run(config: Config) -> SamplingSettings:
+    """Return what the run sampled its latents with."""
+    settings = settings_from(config.sample_texts, SamplingSettings)
+    return with_eta(settings, settings.ddim_sampling_eta)
+
+
+def with_eta(settings: SamplingSettings, eta: float) -> SamplingSettings:
+    """Return the settings with this eta; with 0 for a solver that reads none, so that one way of sampling has one name."""
+    return replace(settings, ddim_sampling_eta=eta if settings.solver == "ddim" else 0.0)
 
 
 def run_sweep(
@@ -169,7 +179,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
     table = aligned_rows([row["setting"] | {"latents": name} | values_of(row[key]) for row in rows for name, key in SETS.items()])
     write_tsv(args.plots / "frontier.tsv", table)
     shown = [metric for metric in SHOWN if metric in table[0]]
-    write_figures(rows, settings_from(config.sample_texts, SamplingSettings), args.plots)
+    write_figures(rows, settings_of_run(config), args.plots)
     columns = ("strategy", "solver", "eta", "decode_at", "network_evaluations", "latents", *shown)
     text = markdown_table([{name: row[name] for name in columns} for row in table])
     write_text(args.plots / "frontier.md", text)
@@ -196,8 +206,9 @@ def allowed_levels(asked: list[float] | None, sampler: TextSampler) -> list[floa
             require_known_level(sampler.autoencoder, level)
         return asked
     diffusion = sampler.model.process.diffusion("cpu")
-    lowest = lowest_level(diffusion.alphas_cumprod.numpy(), diffusion.first_timestep)
-    return [level for level in LEVELS if lowest <= level <= sampler.autoencoder.highest_level]
+    alphas_cumprod = diffusion.alphas_cumprod.numpy()
+    lowest, highest = lowest_level(alphas_cumprod, diffusion.first_timestep), sampler.autoencoder.highest_level
+    return [level for level in LEVELS if lowest <= level <= highest and not below_every_timestep(alphas_cumprod, level)]
 
 
 def require_allowed(settings: Sequence[SamplingSettings], model: DiffusionModel) -> None:

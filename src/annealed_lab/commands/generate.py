@@ -67,8 +67,8 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
     parser.add_argument("--label", nargs="+", default=[], help=f"that the texts are to have, or {EVERY_LABEL}")
     parser.add_argument("--length", type=int, help="words that every text is to have")
     parser.add_argument("--seed", type=int, default=0, help="of the latents and of decoding (%(default)s)")
-    parser.add_argument("--steps", type=int, default=50, help="evaluations of the network for a text (%(default)s)")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="greedy", help="of decoding (%(default)s)")
+    parser.add_argument("--steps", type=int, help="of sampling (as many as the run took)")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="of decoding (the run's first)")
     args = parser.parse_args(arguments)
     if args.out.suffix not in WRITERS:
         raise InputError(f"--out {args.out}: its name should end with {', '.join(WRITERS)}")

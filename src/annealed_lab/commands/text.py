@@ -59,4 +59,4 @@ def main(program: str, arguments: Sequence[str]) -> None:
     target = put(args.file, texts, args.raw / preset["dataset_name"], args.replace)
     change_params(args.params, [preset, nested({key: choice.value for key, choice in chosen.items()})], str(args.file))
     print(f"{target} holds them; {args.params} now says, beside what {PRESET} sets:\n{told_of_choices(chosen)}")
-    print(f"next: make run (for --temp, studies and other clones, first: dvc add {target})")
+    print(f"next: make run (for --temp, studies and other clones, first: dvc add {target}, and commit what it makes)")

@@ -74,13 +74,18 @@ def paired_test(differences: Sequence[float]) -> dict[str, float]:
 
     `p` is that of the paired t-test, `p_flip` that of the exact sign-flip test, which assumes no normal distribution and is never
     below 2 / 2^n; `detectable` is the smallest true difference that such a test finds with power `POWER`. A single pair has none.
+
+    Pairs that all differ by the same amount, as a few counts of texts may, do not say how much pairs vary: they have no interval
+    and no detectable difference, and `p` is that of the sign flips.
     """
     result = mean_and_interval(differences)
     n = len(differences)
     if n < 2:
         return result
-    varies = result["sd"] > 0  # where nothing varies, scipy's test divides by 0
-    p = float(ttest_1samp(differences, 0).pvalue) if varies else float(result["mean"] == 0)
+    if result["sd"] == 0:
+        p = 1.0 if result["mean"] == 0 else 2 / 2**n
+        return {"n": n, "mean": result["mean"], "sd": 0.0, "p": p, "p_flip": p}
+    p = float(ttest_1samp(differences, 0).pvalue)
     flips = {"p_flip": sign_flip_p(differences)} if n <= MOST_FLIPPED else {}
     return result | {"p": p} | flips | {"detectable": detectable_in_deviations(n) * result["sd"]}
 

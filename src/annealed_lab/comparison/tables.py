@@ -156,7 +156,8 @@ def finding(entry: Mapping[str, Any], metric: str) -> str:
     if judged == ONE_PAIR:
         return f"{entry['mean']:+.3g}, one pair"
     if judged == NOT_TOLD_APART:
-        return f"{entry['mean']:+.2g} {judged} (detectable {entry['detectable']:.2g})"
+        detectable = f" (detectable {entry['detectable']:.2g})" if "detectable" in entry else ""
+        return f"{entry['mean']:+.2g} {judged}{detectable}"
     return f"{sign(entry, metric)}{entry['mean']:+.3g} {judged}"
 
 

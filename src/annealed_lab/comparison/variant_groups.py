@@ -17,8 +17,9 @@ from annealed_lm.config.yaml_files import flat
 SEED = "random_seed"
 T_SCHEDULE, BASE, POWER = "T_schedule", "train_diffusion.base_schedule", "power"
 WEIGHTS = "train_diffusion.loss_weight"
+RANGE_IN = "train_diffusion.range_in"
 ALWAYS_OF_THE_VARIANT = (T_SCHEDULE, WEIGHTS, "train_diffusion.sampling_weights")
-PLAIN = {WEIGHTS: "none", "train_diffusion.sampling_weights": "published", "train_diffusion.range_in": "t"}
+PLAIN = {WEIGHTS: "none", "train_diffusion.sampling_weights": "published", RANGE_IN: "t"}
 """What a run is unless something else was asked for: weighted as its source has it and no further, its range in t."""
 MOST_NAMED = 4
 """A setting that differs in more parameters is named by those alone that tell it from every other."""
@@ -64,6 +65,8 @@ def member(record: Record) -> Member:
     """Split the parameters of a record into those of its variant and those of its setting."""
     relevant = relevant_parameters(record.values)
     read = parameters_of_T_schedule(record.values[T_SCHEDULE], record.values["train_diffusion"]["base_schedule"])
+    if record.values["train_diffusion"]["range_start"]:
+        read = read - {RANGE_IN}  # it says which timesteps there are, for uniform draws as for any others
     weights = {parameter for choice in USED_ONLY_WITH[WEIGHTS].values() for parameter in choice}
     of_variant = (read | weights | set(ALWAYS_OF_THE_VARIANT)) & set(relevant)
     variant = {key: relevant[key] for key in of_variant}

@@ -13,7 +13,7 @@ from annealed_lm.annealing.settings import ScheduleSettings
 from annealed_lm.annealing.timesteps import DISTRIBUTIONS, make_distribution
 from annealed_lm.annealing.weights import TimestepWeights, WeightSettings
 from annealed_lm.config.sections import Parameters
-from annealed_lm.diffusion.noise_schedules import lowest_level, rounded_up, timesteps_above
+from annealed_lm.diffusion.noise_schedules import below_every_timestep, lowest_level, noise_levels, rounded_up, timesteps_above
 
 LABELLED = ("restaurants", "sst2", "ag_news", "text")
 """Corpora with labels; text has those of its file, and prepare_data looks whether it has any."""
@@ -175,6 +175,12 @@ def takes_over(parameters: Parameters, schedule: ScheduleSettings, weights: Weig
         return (
             f"sample_texts.decode_at = {level:g} is less noise than train_diffusion.range_start = {schedule.range_start:g} "
             f"trains down to: it should be at least {rounded_up(lowest):g}"
+        )
+    if below_every_timestep(alphas_cumprod, level):
+        return (
+            f"sample_texts.decode_at = {level:g} is less noise than train_diffusion.noise_schedule = "
+            f"{parameters.train_diffusion.noise_schedule} has at t = 0: it should be 0 or at least "
+            f"{rounded_up(noise_levels(alphas_cumprod)[0]):g}"
         )
     if level > autoencoder.latent_noise:
         return (

@@ -81,6 +81,11 @@ class DiffusionModel:
         return cls(denoiser, process, tuple(description["labels"]), guide)
 
 
+def kept_models(snapshots: Path) -> list[Path]:
+    """Return the folders of the models that were kept along a training, each named by its step, from the first on."""
+    return sorted(snapshots.iterdir(), key=lambda model: int(model.name))
+
+
 def load_network(settings: Mapping[str, Any], weights: Path) -> DenoisingTransformer:
     """Return the network of these settings and weights, in evaluation mode."""
     network = DenoisingTransformer(DenoiserSettings(**settings))

@@ -77,6 +77,11 @@ def lowest_level(alphas_cumprod: Array, first_timestep: int) -> float:
     return float(noise_levels(alphas_cumprod)[first_timestep - 1]) if first_timestep else 0.0
 
 
+def below_every_timestep(alphas_cumprod: Array, level: float) -> bool:
+    """Return whether a noise level lies between those of x_start and of the lowest timestep, where there is no x_t."""
+    return 0 < level < float(noise_levels(alphas_cumprod)[0])
+
+
 def timestep_of_level(alphas_cumprod: Array, level: float) -> int:
     """Return the highest timestep whose noise level is at most `level`; -1, which stands for x_start, if none is."""
     return int(np.searchsorted(noise_levels(alphas_cumprod), level, side="right")) - 1

@@ -14,7 +14,7 @@ from annealed_lm.common.devices import autocast
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.seeds import generator
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
-from annealed_lm.diffusion.noise_schedules import lowest_level, rounded_up, timesteps_above
+from annealed_lm.diffusion.noise_schedules import below_every_timestep, lowest_level, noise_levels, rounded_up, timesteps_above
 from annealed_lm.diffusion.normalization import LatentStatistics
 from annealed_lm.diffusion.process import Denoiser, GaussianDiffusion
 from annealed_lm.generation.solvers import SolverStep, solver_steps
@@ -189,6 +189,11 @@ class SamplingSettings:
             raise InputError(
                 f"decode_at = {self.decode_at:g} is less noise than the denoiser was trained down to: it should be at least "
                 f"{rounded_up(lowest):g}"
+            )
+        if below_every_timestep(alphas_cumprod, self.decode_at):
+            raise InputError(
+                f"decode_at = {self.decode_at:g} is less noise than x_t has at t = 0: it should be 0 or at least "
+                f"{rounded_up(noise_levels(alphas_cumprod)[0]):g}"
             )
         most = timesteps_above(alphas_cumprod, self.decode_at)
         if self.sampling_timesteps > most:

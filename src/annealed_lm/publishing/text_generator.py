@@ -29,7 +29,8 @@ MOST_CANDIDATES = 100
 class TextGenerator:
     """A trained latent diffusion language model. Every bad argument ends in one `InputError` that says what is allowed.
 
-    Text i of a call depends on the arguments and on (seed, i), not on how many are sampled with it.
+    It samples and decodes as its run did, but for what an argument says. Text i of a call depends on the arguments and on
+    (seed, i), not on how many are sampled with it.
     """
 
     def __init__(self, sampler: TextSampler, parts: ModelFolder) -> None:
@@ -62,8 +63,8 @@ class TextGenerator:
         seed: int = 0,
         label: str | None = None,
         length: int | None = None,
-        steps: int = 50,
-        strategy: str = "greedy",
+        steps: int | None = None,
+        strategy: str | None = None,
     ) -> list[str]:
         """Return `n` texts, written from noise. Any of them may be empty, as any string may.
 
@@ -71,15 +72,14 @@ class TextGenerator:
             label: that they are to have; None: labels are as frequent as in the training set, where there are any.
             length: how many words, separated by spaces, each of them has. Texts are sampled until there are `n` of this length,
                 so a rare one takes long; None: lengths are as the model writes them.
-            steps: evaluations of the network for a text.
-            strategy: of decoding: greedy, beam or nucleus.
+            steps: of sampling; None: as many as the run took.
+            strategy: of decoding: greedy, beam or nucleus; None: the run's first.
 
         Raises:
             InputError: an argument is not allowed, or too few of the sampled texts have the length.
         """
         require_at_least("n", n, 1)
-        settings = self._sampling(steps)
-        require_strategy(strategy)
+        settings, strategy = self._sampling(steps), self._strategy(strategy)
         if label is not None:
             self._sampler.require_labels([label])
         if length is None:
@@ -111,8 +111,7 @@ class TextGenerator:
         Raises:
             InputError: as of `latents`, or the strategy is unknown.
         """
-        require_strategy(strategy)
-        return self._decoded(self.latents(texts), strategy, seed=0, level=0)
+        return self._decoded(self.latents(texts), self._strategy(strategy), seed=0, level=0)
 
     def interpolate(self, text_a: str, text_b: str, n: int, strategy: str = "greedy") -> list[str]:
         """Return `n` texts from evenly spaced points between the latents of two texts, both ends among them.
@@ -121,7 +120,7 @@ class TextGenerator:
             InputError: `n` is less than 2; the texts have different numbers of vectors, as only a per-token layout has.
         """
         require_at_least("n", n, 2)
-        require_strategy(strategy)
+        strategy = self._strategy(strategy)
         first, last = self.latents([text_a, text_b])
         if len(first) != len(last):
             raise InputError(
@@ -132,35 +131,56 @@ class TextGenerator:
         return self._decoded(points, strategy, seed=0, level=0)
 
     def variations(
-        self, text: str, n: int, noise_level: float = 0.8, seed: int = 0, steps: int = 50, strategy: str = "greedy"
+        self,
+        text: str,
+        n: int,
+        noise_level: float = 0.8,
+        seed: int = 0,
+        steps: int | None = None,
+        strategy: str | None = None,
     ) -> list[str]:
         """Return `n` variations of a text: its latents are noised to a level, and denoised again (SDEdit, arXiv 2108.01073).
 
         Args:
             noise_level: standard deviation of the noise, between 0 and 1: little leaves the text, much leaves nothing of it.
-            steps: of the whole way from pure noise, of which those below the level are taken.
+            steps: of the whole way from pure noise, of which those below the level are taken; None: as many as the run took.
 
         Raises:
             InputError: an argument is not allowed.
         """
         require_at_least("n", n, 1)
-        require_strategy(strategy)
+        strategy = self._strategy(strategy)
         if not 0 < noise_level < 1:
             raise InputError(f"noise_level = {noise_level}: it should be between 0 and 1")
         (latents,) = self.latents([text])
         varied = vary_latents(self._sampler, latents, n, noise_level, seed, self._sampling(steps))
         return self._decoded(varied, strategy, seed, self._parts.section.decode_at)
 
-    def _sampling(self, steps: int) -> SamplingSettings:
-        """Return how the run sampled, in so many steps.
+    def _sampling(self, steps: int | None) -> SamplingSettings:
+        """Return how the run sampled, in so many steps; None: in as many as the run took.
 
         Raises:
             InputError: the model has not so many.
         """
+        settings = settings_from(self._parts.section, SamplingSettings)
+        if steps is None:
+            return settings
         timesteps = self._sampler.model.process.timesteps
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= timesteps:
             raise InputError(f"steps = {steps}: it should be a whole number from 1 to the model's {timesteps} timesteps")
-        return replace(settings_from(self._parts.section, SamplingSettings), sampling_timesteps=steps)
+        return replace(settings, sampling_timesteps=steps)
+
+    def _strategy(self, strategy: str | None) -> str:
+        """Return the name of a decoding strategy; of None the run's first.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if strategy is None:
+            return self._parts.section.strategies[0]
+        if strategy not in STRATEGIES:
+            raise InputError(f"strategy = {strategy!r}: it should be one of {', '.join(STRATEGIES)}")
+        return strategy
 
     def _rows_of_length(self, length: int, label: str | None) -> npt.NDArray[np.int64]:
         """Return the numbers of the training texts with so many words, and with the label, if any.
@@ -216,13 +236,3 @@ def require_at_least(name: str, value: int, least: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} = {value!r}: it should be a whole number of at least {least}")
-
-
-def require_strategy(strategy: str) -> None:
-    """Check the name of a decoding strategy.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if strategy not in STRATEGIES:
-        raise InputError(f"strategy = {strategy!r}: it should be one of {', '.join(STRATEGIES)}")

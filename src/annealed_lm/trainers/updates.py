@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from annealed_lm.diffusion.denoiser import DenoisingTransformer
 from annealed_lm.training.averages import MovingAverage
@@ -92,20 +92,22 @@ class WeightUpdates:
     def scaled_step(self, scaler: torch.amp.GradScaler) -> bool:
         """Step every optimizer by gradients that are scaled and return whether they were finite; if not, nothing is stepped.
 
-        The learning rate is counted on the CPU, so this waits for the device, as nothing else of a step does.
+        By itself the scaler holds back only the optimizer whose own gradients overflowed, and the other one would step by what
+        a norm that is not finite has clipped. The learning rate is counted on the CPU, so this waits for the device, as nothing
+        else in a step does.
         """
         for optimizer in self.optimizers:
             scaler.unscale_(optimizer)
-        self.clip_gradients()
-        for optimizer in self.optimizers:
-            scaler.step(optimizer)
-        before = scaler.get_scale()
+        finite = bool(self.clip_gradients().isfinite())
+        if finite:
+            for optimizer in self.optimizers:
+                scaler.step(optimizer)
         scaler.update()
-        return scaler.get_scale() >= before
+        return finite
 
-    def clip_gradients(self) -> None:
-        """Clip the common norm of all gradients to max_grad_norm."""
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=True)
+    def clip_gradients(self) -> Tensor:
+        """Clip the common norm of all gradients to max_grad_norm and return what it was."""
+        return nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.training.max_grad_norm, foreach=True)
 
     def state(self) -> dict[str, Any]:
         """Return the parts that a checkpoint holds of it, by name, the denoiser included."""

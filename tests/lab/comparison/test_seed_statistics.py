@@ -70,11 +70,19 @@ def test_one_value_has_neither_interval_nor_p() -> None:
     assert paired_test([3.0]) == {"n": 1, "mean": 3.0}
 
 
-@pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.1, 0.0)])
-def test_pairs_that_all_differ_by_the_same(value: float, p: float) -> None:
-    found = paired_test([value] * 3)
-    assert (found["sd"], found["p"], found["detectable"]) == (0, p, 0)
-    assert found["low"] == found["high"] == pytest.approx(value)
+@pytest.mark.parametrize("n", [2, 3, 5, 30])
+@pytest.mark.parametrize("value", [0.0, 0.1, -0.002])
+def test_pairs_that_all_differ_by_the_same_tell_their_sign_and_no_more(value: float, n: int) -> None:
+    found = paired_test([value] * n)
+    expected = 1 if value == 0 else 2 / 2**n
+    assert found == {"n": n, "mean": pytest.approx(value), "sd": 0, "p": expected, "p_flip": expected}
+
+
+def test_equal_differences_of_counts_are_not_found_too_often() -> None:
+    """Of two seeds, each with 500 texts of which .995 are right, a tenth differ by the same amount, and mean nothing."""
+    counts = np.random.default_rng(0).binomial(500, 0.995, (2000, 2, 2)) / 500
+    found = [paired_test((one - other).tolist())["p"] for one, other in counts]
+    assert np.mean(np.array(found) <= 0.05) <= 0.06
 
 
 def test_differences_by_rounding_are_no_spread() -> None:

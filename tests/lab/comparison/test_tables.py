@@ -81,6 +81,7 @@ def test_the_overview_says_better_worse_or_not_told_apart(comparison: dict[str, 
     assert finding({"mean": -1.0, "p_holm": 0.01}, "perplexity") == "▲ -1 better"
     assert finding({"mean": -1.0, "p_holm": 0.01}, "grammatical") == "▼ -1 worse"
     assert finding({"mean": -1.0, "p_holm": 0.05, "detectable": 2.0}, "grammatical") == "-1 not told apart (detectable 2)"
+    assert finding({"mean": -1.0, "p_holm": 0.5, "sd": 0.0}, "grammatical") == "-1 not told apart"
     assert finding({"mean": -1.0}, "grammatical") == "-1, one pair"
     assert finding({"mean": 1e-9, "equal": True}, "grammatical") == "equal"
 

@@ -15,6 +15,7 @@ from annealed_lab.comparison.variant_groups import (
     variant_labels,
     without_repeats,
 )
+from annealed_lm.annealing.timesteps import DISTRIBUTIONS
 from support.comparison_records import LABELS, stand_in, study
 
 LOSS_WEIGHT = "train_diffusion.loss_weight"
@@ -99,6 +100,17 @@ def test_variants_are_told_apart_by_what_differs() -> None:
     fractions = [linear | {"train_diffusion.start_fraction": share} for share in (0.2, 0.4)]
     assert labels(*fractions) == ["linear, start_fraction 0.2", "linear, start_fraction 0.4"]
     assert labels(linear | {"T_schedule": "cosine"}, *fractions) == ["cosine", "linear", "linear, start_fraction 0.4"]
+
+
+@pytest.mark.parametrize("T_schedule", DISTRIBUTIONS)
+def test_where_the_range_starts_is_a_matter_of_the_setting(T_schedule: str) -> None:
+    """So that normal, which reads nothing of a range, is compared with what grows from the same timestep on."""
+    start = {"train_diffusion.range_start": 0.2}
+    normal, other = stand_in("a", start), stand_in("b", start | {"T_schedule": T_schedule})
+    assert normal.setting == other.setting
+    assert (normal.variant == other.variant) == (T_schedule == "normal")
+    elsewhere = stand_in("c", start | {"T_schedule": T_schedule, RANGE_IN: "log_snr"})
+    assert elsewhere.setting != other.setting
 
 
 def test_labels_of_variants_that_differ_differ() -> None:
