@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from annealed_lab.experiments.checkout import (
     check_branch,
     check_disk,
+    check_gpu,
     check_identity,
     check_leftovers,
     check_machine,
@@ -38,6 +39,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "untracked code": check_untracked_code,
     "python": check_python,
     "packages": check_packages,
+    "gpu": check_gpu,
     "disk": check_disk,
     "leftovers": check_leftovers,
 }

@@ -18,6 +18,7 @@ from annealed_lm.config.config import load_config
 
 NEEDED_DISK_GB = 2
 PLACEHOLDER = "annealed_lm@localhost"  # set by `make run` where git has no identity
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 NOTES_OF_RUNS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/run/workspace/workspace.json"))
 """Where DVC notes which processes run stages, or an experiment, in the checkout itself."""
 FOLDERS_OF_OUTPUTS = ("data", "models", "metrics", "plots")
@@ -145,6 +146,21 @@ def check_packages() -> str | None:
         if installed != pinned:
             wrong.append(f"{name} is {installed}, not {pinned}")
     return f"{'; '.join(wrong)}: pip install -r requirements.txt" if wrong else None
+
+
+def check_gpu() -> str | None:
+    """Return what keeps torch from a GPU that the system has a driver for: everything would run on the CPU, and be slow."""
+    if not NVIDIA_DRIVER.exists():
+        return None
+    import torch  # which takes seconds, so only where it can tell something
+
+    if torch.cuda.is_available():
+        return None
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
+    return (
+        f"there is an NVIDIA driver, and torch {torch.__version__}, built for {built}, finds no GPU: everything would run on the "
+        "CPU; a torch for this driver in .venv mends it, if CUDA_VISIBLE_DEVICES does not hide the GPU"
+    )
 
 
 def check_disk() -> str | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from annealed_lab.experiments import checkout
 
@@ -209,6 +210,18 @@ def test_a_package_of_another_version_is_told(project: Path) -> None:
 def test_elsewhere_than_in_the_root_of_a_project_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "requirements.txt is not there: this runs from the project's root" in str(checkout.check_packages())
+
+
+def test_a_gpu_that_torch_cannot_use_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout, "NVIDIA_DRIVER", project / "driver")
+    assert checkout.check_gpu() is None
+    (project / "driver").touch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for cuda, built in ((None, "CPUs alone"), ("13.0", "CUDA 13.0")):
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        assert f"torch {torch.__version__}, built for {built}, finds no GPU" in str(checkout.check_gpu())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert checkout.check_gpu() is None
 
 
 def test_a_full_disk_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
