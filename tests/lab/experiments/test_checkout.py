@@ -40,8 +40,8 @@ def git(*arguments: str) -> None:
 
 def test_a_sound_checkout_passes_every_check(project: Path) -> None:
     checks = [check for name, check in vars(checkout).items() if name.startswith("check_")]
-    assert len(checks) == 13
-    assert [check() for check in checks] == [None] * 13
+    assert len(checks) == 14
+    assert {check.__name__: check() for check in checks} == {check.__name__: None for check in checks}
 
 
 def test_bad_params_are_told(project: Path) -> None:
