@@ -20,6 +20,15 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
     assert [text for text, _ in texts_and_labels(read_csv_objects(tmp_path / "a.csv"), "stars", None)] == ["5", "1"]
 
 
+def test_columns_that_a_spreadsheet_adds_at_the_end_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,,\nAnn went home.,1,,\n,2\n")
+    rows = list(texts_and_labels(read_csv_objects(tmp_path / "a.csv"), "text", "label"))
+    assert rows == [("Ann went home.", "1"), ("", "2")]
+    (tmp_path / "a.csv").write_text("text,label,\nAnn went home.,1,lost\n")
+    with pytest.raises(InputError, match="line 2 has 3 columns, not the 2 columns text, label"):
+        list(read_csv_objects(tmp_path / "a.csv"))
+
+
 @pytest.mark.parametrize(
     ("content", "text", "label", "sentence"),
     [

@@ -91,10 +91,21 @@ def test_a_csv_file_of_roc_comes_in_the_place_of_the_other_one(tmp_path: Path) -
     put(tmp_path / "raw" / "roc" / "train.csv", b"storyid")
     fetch_corpus("roc", [tmp_path / "raw"], tmp_path / "csv")
     assert names(tmp_path / "csv") == {"source.json", "train.csv"}
+    (tmp_path / "raw" / "roc" / "train.csv").unlink()
     put(tmp_path / "raw" / "roc" / "train.json", b'["One."]\n')
     put(tmp_path / "raw" / "roc" / "valid.csv", b"storyid")
     fetch_corpus("roc", [tmp_path / "raw"], tmp_path / "both")
     assert names(tmp_path / "both") == {"source.json", "train.json", "valid.csv"}
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "one", "other"), [("text", "texts.txt", "texts.jsonl"), ("roc", "train.json", "train.csv")]
+)
+def test_of_two_files_that_stand_for_each_other_neither_is_taken(dataset_name: str, one: str, other: str, tmp_path: Path) -> None:
+    for name in (one, other):
+        put(tmp_path / "raw" / dataset_name / name, b"")
+    with pytest.raises(InputError, match=rf"{one} and {other} are both there, .*: remove the other"):
+        fetch_corpus(dataset_name, [tmp_path / "raw"], tmp_path / "corpus")
 
 
 @pytest.mark.parametrize(("dataset_name", "file"), [("text", "texts.txt"), ("roc", "train.json")])

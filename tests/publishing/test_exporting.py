@@ -89,6 +89,20 @@ def test_only_an_exported_model_is_replaced(checkout: Path, exported: Path, tmp_
         assert path.read_text() == "mine"
 
 
+def test_what_lies_beside_an_exported_model_is_not_lost(checkout: Path, exported: Path, tmp_path: Path) -> None:
+    parts = ModelFolder.find(checkout)
+    (exported / ".git").mkdir()  # a clone of the hub's repository
+    with pytest.raises(InputError, match=r"holds more than an exported model \(\.git\)"):
+        export_model(parts, exported, "", {})
+    assert (exported / ".git").is_dir()
+    for name, content in {"other": '{"learner": 1}', "list": "[1]", "text": "x"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / DESCRIPTION).write_text(content)
+        with pytest.raises(InputError, match=f"{name} is there and is no exported model"):
+            export_model(parts, tmp_path / name, "", {})
+        assert (tmp_path / name / DESCRIPTION).read_text() == content
+
+
 def test_a_folder_of_another_version_is_told(exported: Path) -> None:
     description = read_json(exported / DESCRIPTION)
     for changed in ({"format": 2}, description | {"sample_texts": description["sample_texts"] | {"new": 1}}):

@@ -166,7 +166,7 @@ def check_gpu() -> str | None:
 def check_disk() -> str | None:
     free = shutil.disk_usage(".").free / 1e9
     return (
-        f"{free:.1f} GB are free, a run wants {NEEDED_DISK_GB}: dvc gc --all-commits, make clean"
+        f"{free:.1f} GB are free, a run wants {NEEDED_DISK_GB}: dvc gc --all-commits --all-experiments, make clean"
         if free < NEEDED_DISK_GB
         else None
     )

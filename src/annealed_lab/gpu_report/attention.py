@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
 
+from annealed_lab.benchmarks.captured import captured
 from annealed_lab.benchmarks.machine import median_seconds
 from annealed_lab.benchmarks.sizes import config_of
 from annealed_lab.gpu_report.items import Item, Setting
@@ -20,7 +22,8 @@ FLEX = "bias, flex_attention"
 LENGTH = 32
 REPEATS = 20
 CALLS = 10
-"""Timed together, forwards and backwards."""
+"""Timed together, forwards and backwards, on a GPU as one graph: to start them one by one takes longer than they do."""
+BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 def attention_items(setting: Setting) -> list[Item]:
@@ -38,11 +41,12 @@ def forms(shape: tuple[int, ...], device: torch.device) -> dict[str, Form]:
     lengths = torch.linspace(length // 2, length, batch, device=device).long()
     mask = (torch.arange(length, device=device) < lengths[:, None])[:, None, None]
     learned = torch.zeros(1, heads, length, length, device=device, requires_grad=True)
+    # As a block is given it: made once for all of them, and with a gradient of its own.
+    bias = learned.detach().masked_fill(~mask, float("-inf")).bfloat16().requires_grad_()
     padding = torch.zeros(mask.shape, device=device).masked_fill(~mask, float("-inf")).bfloat16()
     rotation = rotations(length, width, device)
 
     def biased(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        bias = learned.masked_fill(~mask, float("-inf")).to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
     def rotary(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -61,27 +65,33 @@ def forms(shape: tuple[int, ...], device: torch.device) -> dict[str, Form]:
 
 
 def measure_attention(device: torch.device, shape: tuple[int, ...], name: str) -> dict[str, Any]:
-    """Time the attention of one block in a form, forwards and backwards, in microseconds."""
+    """Time the attention of one block in a form, forwards and backwards, in microseconds: by the kernels that torch chooses, and
+    by every kind of them that takes this form.
+    """
     form = forms(shape, device)[name]
+    batch, heads, length, width = shape
+    described = {"batch": batch, "heads": heads, "length": length, "width": width}
+    chosen = {"microseconds": microseconds(form, shape, device)}
+    return described | chosen | ({} if name == FLEX else {"by_kernels": by_kernels(form, shape, device)})
+
+
+def microseconds(form: Form, shape: tuple[int, ...], device: torch.device) -> float:
+    """Return how long one call takes, forwards and backwards."""
     query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
 
     def calls() -> None:
         for _ in range(CALLS):
             form(query, key, value).sum().backward()
 
-    calls()
-    seconds = median_seconds(calls, device, REPEATS) / CALLS
-    batch, heads, length, width = shape
-    described = {"batch": batch, "heads": heads, "length": length, "width": width, "microseconds": 1e6 * seconds}
-    kernels = device.type == "cuda" and name != FLEX
-    return described | ({"kernels": ", ".join(backends(form, (query, key, value)))} if kernels else {})
+    replay = captured(calls, device)
+    replay()
+    return 1e6 * median_seconds(replay, device, REPEATS) / CALLS
 
 
-def backends(form: Form, inputs: tuple[Tensor, Tensor, Tensor]) -> list[str]:
-    """Return the kernels of scaled_dot_product_attention that take a form, backwards too."""
-    found = []
-    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
-        with suppress(RuntimeError), sdpa_kernel(backend):
-            form(*inputs).sum().backward()
-            found.append(backend.name.lower())
+def by_kernels(form: Form, shape: tuple[int, ...], device: torch.device) -> dict[str, float]:
+    """Return the microseconds of every kind of kernels of scaled_dot_product_attention that takes a form, backwards too."""
+    found = {}
+    for backend in BACKENDS:
+        with suppress(RuntimeError), catch_warnings(action="ignore"), sdpa_kernel(backend):  # told by both where it does not
+            found[backend.name.lower()] = microseconds(form, shape, device)
     return found

@@ -113,7 +113,7 @@ def in_own_process(seconds: float, item: Item) -> Values:
     there.close()
     try:
         if not here.poll(seconds):
-            raise NotMeasuredError(f"it took more than the {seconds:.0f} seconds that were left")
+            raise NotMeasuredError(f"it took more than the {seconds:.0f} seconds that it had")
         result = here.recv()
         process.join(GRACE)
     except EOFError as error:

@@ -29,6 +29,11 @@ PARTS: dict[str, Part] = {
 }
 
 
+MOST = 4
+"""Times what an item needs that it may take on a GPU, so that one that hangs does not cost all others their time; of parts whose
+items need each other, a training may take what is left."""
+
+
 class Store:
     """What has been measured, in a file that is whole at any time.
 
@@ -85,11 +90,13 @@ def measure_part(name: str, setting: Setting, store: Store, runner: Runner) -> N
 
 def measure_item(part: str, item: Item, setting: Setting, store: Store, runner: Runner) -> str | None:
     """Measure an item and keep its result; return why there is none, if there is none."""
-    left, least = setting.clock.left(), item.least if setting.device.type == "cuda" else 0
+    left, on_gpu = setting.clock.left(), setting.device.type == "cuda"
+    least = item.least if on_gpu else 0
     if left <= least:
         return f"{left:.0f} seconds were left, and it may take {least:.0f}"
+    most = min(left, MOST * item.least) if on_gpu and not PARTS[part].chained else left
     try:
-        store.put(part, item.name, runner(left, item))
+        store.put(part, item.name, runner(most, item))
     except NotMeasuredError as error:
         return str(error)
     tell(f"{part}: {item.name} is measured, {setting.clock.left():.0f} seconds are left")

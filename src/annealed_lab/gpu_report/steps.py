@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from annealed_lab.benchmarks.machine import peak_memory, seconds_of
+from annealed_lab.benchmarks.machine import peak_memory, seconds_of, synchronise
 from annealed_lab.benchmarks.sizes import config_of
 from annealed_lab.benchmarks.training import Way, extrapolated, run, trainer_of, ways_to_train
 from annealed_lab.gpu_report.items import Clock, Item, Setting
@@ -66,6 +66,7 @@ def measure_way(config: Config, way: Way, window: int, windows: int) -> dict[str
     seen = [int(length) for step in stretches[-1] for length in lengths[trainer.order.batch(step)]]
     tokens = sum(seen) / window
     return {
+        "same_work": does_the_same(way),
         "batch": section.train_batch_size,
         "precision": section.mixed_precision,
         "seconds_per_step": seconds,
@@ -78,9 +79,14 @@ def measure_way(config: Config, way: Way, window: int, windows: int) -> dict[str
     }
 
 
+def does_the_same(way: Way) -> bool:
+    """Return whether a way trains the model of the thesis in its batches."""
+    return not {"tx_position", "train_batch_size"} & set(way.training)
+
+
 def best_way(setting: Setting) -> Way:
     """Return the fastest measured way with the model and the batch of the thesis; the one with all savings if none was."""
-    comparable = [way for way in ways(setting) if not {"tx_position", "train_batch_size"} & set(way.training)]
+    comparable = [way for way in ways(setting) if does_the_same(way)]
     rows = setting.known.get("training", {})
     measured = [way for way in comparable if "seconds_per_step" in rows.get(way.name, {})]
     return min(measured, key=lambda way: float(rows[way.name]["seconds_per_step"]), default=comparable[-1])
@@ -99,6 +105,7 @@ def measure_whole(config: Config, way: Way, warm_up: int, steps: int, clock: Clo
     trainer = trainer_of(config, way)
     device, done, losses = trainer.accelerator.device, 0, []
     run(trainer, range(warm_up))
+    synchronise(device)
     seconds = 0.0
     while done < steps and (done == 0 or clock.left() > 2 * seconds / done * CHUNK):
         chunk = range(warm_up + done, warm_up + min(done + CHUNK, steps))
@@ -142,9 +149,14 @@ def profile_steps(config: Config, way: Way, warm_up: int) -> dict[str, Any]:
     }
 
 
+def is_kernel(event: Any) -> bool:
+    """Return whether something ran on a GPU, and is no name that spans what did."""
+    return str(event.device_type).endswith("CUDA") and not event.is_user_annotation
+
+
 def profile_rows(events: Sequence[Any], device: torch.device) -> list[dict[str, Any]]:
     """Return what ran in a step, by name, the longest first: kernels on a GPU, operations on a CPU, without what they call."""
-    kernels = [event for event in events if str(event.device_type).endswith("CUDA")] if device.type == "cuda" else events
+    kernels = [event for event in events if is_kernel(event)] if device.type == "cuda" else events
     rows = [
         {
             "name": event.key[:90],

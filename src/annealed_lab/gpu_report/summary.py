@@ -35,13 +35,14 @@ def training_rows(parts: Parts) -> list[dict[str, Any]]:
 
 
 def figures(parts: Parts) -> dict[str, Any]:
-    """Return the figures that have goals, as far as they were measured."""
-    rows, found = training_rows(parts), {}
+    """Return the figures that have goals, as far as they were measured; those of a step of the thesis's model and batch."""
+    rows, found = [row for row in training_rows(parts) if row["same_work"]], {}
     for whole in parts.get("whole", {}).values():
         found["minutes_of_80000_steps"] = whole["seconds_per_step"] * 80_000 / 60
-    if shares := [row.get("mfu", row.get("mfu_of_measured")) for row in rows]:
-        found["mfu"] = max((share for share in shares if share is not None), default=None)
-        found["times_as_fast_as_plain"] = max((row.get("speedup", 0) for row in rows), default=None)
+    shares = [row["mfu"] if "mfu" in row else row["mfu_of_measured"] for row in rows if "mfu" in row or "mfu_of_measured" in row]
+    speedups = [row["speedup"] for row in rows if "speedup" in row]
+    found |= {"mfu": max(shares)} if shares else {}
+    found |= {"times_as_fast_as_plain": max(speedups)} if speedups else {}
     times = parts.get("sampling", {})
     sampled = [row["seconds"] / row["texts"] for row in times.values() if row.get("solver") == "ddim"]
     decoded = [row["seconds"] / row["texts"] for row in times.values() if row.get("strategy") == "greedy"]

@@ -80,4 +80,5 @@ def put(path: Path, texts: list[LabelledText], folder: Path, replace: bool) -> P
     for file in there:
         if file != target:
             file.unlink()
+            file.with_name(f"{file.name}.dvc").unlink(missing_ok=True)  # else other clones get both
     return target

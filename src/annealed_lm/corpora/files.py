@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annealed_lm.common.errors import InputError
+
 E2E_ARCHIVE = "e2e-dataset.zip"
 SST2_FILES = {"train": "train.tsv", "test": "dev.tsv"}
 AG_NEWS_FILES = {"train": "train.csv", "test": "test.csv"}
@@ -34,9 +36,15 @@ class CorpusFiles:
     instead: Mapping[str, str] = field(default_factory=dict)
 
     def file_of(self, folder: Path, name: str) -> Path:
-        """Return the path of a file in `folder`: that of the one that may be there instead of it, if it alone is there."""
+        """Return the path of a file in `folder`, or of the one that may be there instead of it.
+
+        Raises:
+            InputError: both are there.
+        """
         path, other = folder / name, folder / self.instead.get(name, name)
-        return path if path.is_file() or not other.is_file() else other
+        if path != other and path.is_file() and other.is_file():
+            raise InputError(f"{path} and {other.name} are both there, and the texts are those of one: remove the other")
+        return other if other.is_file() else path
 
 
 E2E_RELEASE = Release(

@@ -41,9 +41,13 @@ def read_csv_objects(path: Path) -> Iterator[Row]:
     for where, columns in read_csv(path):
         if not header:
             header = [name.strip() for name in columns]
+            while header and not header[-1]:  # as spreadsheets save columns that nothing stands in
+                header.pop()
             if len(set(header)) < len(header):
                 raise InputError(f"{where} names a column twice: {', '.join(header)}")
             continue
+        while len(columns) > len(header) and not columns[-1]:
+            columns.pop()
         if len(columns) != len(header):
             raise InputError(f"{where} has {len(columns)} columns, not the {len(header)} columns {', '.join(header)}")
         yield where, dict(zip(header, columns, strict=True))

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from annealed_lm.common.errors import InputError
-from annealed_lm.common.files import atomic_path, write_json
+from annealed_lm.common.files import atomic_path, read_json, write_json
 from annealed_lm.diffusion.model import GUIDE
 from annealed_lm.publishing.model_folder import DESCRIPTION, FORMAT, WORDS, ModelFolder
 
 CARD = "README.md"
+PARTS = {CARD, DESCRIPTION, "autoencoder", "diffusion", "latents"}
+"""What an exported folder holds."""
 LATENTS = ("mean.npy", "std.npy", "train_offsets.npy", "train_labels.npy")
 """What sampling needs of the folder of latents: statistics, lengths, labels where there are any; not the latents."""
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
@@ -23,10 +25,23 @@ def require_free(folder: Path) -> None:
     """Check that a model can be written to `folder`.
 
     Raises:
-        InputError: there is something else than an exported model.
+        InputError: there is something else than an exported model, such as the .git of a clone.
     """
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not is_exported(folder)):
         raise InputError(f"{folder} is there and is no exported model: name a folder that is not there, or an empty one")
+    if others := sorted({path.name for path in folder.iterdir()} - PARTS):
+        raise InputError(f"{folder} holds more than an exported model ({', '.join(others)}): name a folder that is not there")
+
+
+def is_exported(folder: Path) -> bool:
+    """Return whether `export_model` wrote the folder, in this version or another one."""
+    try:
+        description = read_json(folder / DESCRIPTION)
+    except (OSError, ValueError):
+        return False
+    return isinstance(description, dict) and {"format", "sample_texts"} <= description.keys()
 
 
 def export_model(parts: ModelFolder, folder: Path, card: str, about: Mapping[str, Any]) -> None:

@@ -277,7 +277,7 @@ def test_the_noise_that_is_timed_is_that_of_sampling(config: Config, monkeypatch
     for module in (latent_sampling, sampling):
         monkeypatch.setattr(module, "per_text_noise", recorded)
     measure_sampling(config, SamplingWay(False, 4, "no"), CPU, texts=6, steps=3)
-    _warm_up, sampled, timed = drawn[:3], drawn[3:9], drawn[9:]  # a draw a step: of one batch, of two, of the same two
+    _warm_up, sampled, timed = drawn[:4], drawn[4:10], drawn[10:]  # of two batches a draw a step: two, three, and three again
     assert timed == sampled
 
 

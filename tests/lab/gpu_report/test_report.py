@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ def test_a_process_of_its_own_is_ended_in_time_and_says_how_it_failed(monkeypatc
     monkeypatch.setattr(items, "PRELOADED", [])
     assert in_own_process(60, Item("", 0, dict, ({"made": 1},))) == {"made": 1}
     started = time.monotonic()
-    with pytest.raises(NotMeasuredError, match="it took more than the 1 seconds that were left"):
+    with pytest.raises(NotMeasuredError, match="it took more than the 1 seconds that it had"):
         in_own_process(1, Item("", 0, time.sleep, (600.0,)))
     assert time.monotonic() - started < 30
     with pytest.raises(NotMeasuredError, match=r"ZeroDivisionError: .* \(items.py line \d+\)"):
@@ -195,10 +196,11 @@ def test_what_is_published_is_of_the_device() -> None:
 
 
 def test_rows_stand_beside_plain_and_beside_the_device() -> None:
-    row = {"precision": "bf16", "tflops": 10.0}
+    row = {"precision": "bf16", "tflops": 10.0, "same_work": True}
     rates = {"device": {"device": {"measured_tflops": {"bf16": 40.0}, "published_tflops": {"bf16": 50.0, "no": 5.0}}}}
     training = {"plain": row | {"texts_per_second": 2.0}, "fast": row | {"texts_per_second": 20.0}}
     plain, fast = training_rows({"training": training, **rates})
+    training["larger batch"] = row | {"texts_per_second": 90.0, "tflops": 45.0, "same_work": False}  # no figure is of this one
     assert (plain["speedup"], fast["speedup"], fast["mfu"], fast["mfu_of_measured"]) == (1, 10, 0.2, 0.25)
     sampling = {
         "ddim, 250 steps": {"solver": "ddim", "seconds": 3.0, "texts": 500},
@@ -213,6 +215,37 @@ def test_rows_stand_beside_plain_and_beside_the_device() -> None:
         "seconds_of_1000_texts": pytest.approx(8.0),
     }
     assert figures({}) == {}
+    assert figures({"training": {"fast": training["fast"]}, **rates}) == {"mfu": 0.2}
+
+
+def test_a_name_that_spans_kernels_is_none() -> None:
+    kernel, span = (
+        SimpleNamespace(key=key, count=5, device_type="DeviceType.CUDA", self_device_time_total=5000.0, is_user_annotation=named)
+        for key, named in (("gemm", False), ("Optimizer.step#AdamW.step", True))
+    )
+    (row,) = steps.profile_rows([kernel, span], torch.device("cuda"))
+    assert row == {"name": "gemm", "calls": 1, "milliseconds": 1, "share": 1}
+
+
+def test_an_item_that_hangs_does_not_cost_the_others_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def runner(seconds: float, item: Item) -> dict[str, Any]:
+        given.append(seconds)
+        return {}
+
+    for chained in (False, True):
+        fake_part(monkeypatch, f"one {chained}", least=20, chained=chained)
+        measure_part("device", setting(tmp_path, device=torch.device("cuda")), Store(tmp_path / "gpu.json", IDENTITY), runner)
+    assert given[0] == 80
+    assert given[1] > 500
+
+
+def test_outcomes_of_an_earlier_run_are_not_taken_for_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tests.xml").write_text("<testsuites/>")
+    monkeypatch.setattr(checks.sys, "executable", "false")  # a pytest that dies without a word
+    with pytest.raises(NotMeasuredError, match="pytest ended with status 1"):
+        run_tests(tmp_path, tmp_path / "tests.xml", Clock.of_minutes(1))
 
 
 def test_a_report_of_pytest_is_counted(tmp_path: Path) -> None:
