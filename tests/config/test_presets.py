@@ -24,10 +24,16 @@ def test_there_are_presets() -> None:
     assert {"e2e_scratch", "roc_scratch", "thesis", "tiny"} <= {preset.stem for preset in PRESETS}
 
 
+def test_one_preset_is_all_that_params_yaml_says() -> None:
+    assert read(ROOT / "presets" / "restaurants.yaml") == read(ROOT / "params.yaml")
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_preset_gives_a_valid_run_that_holds_its_values(preset: Path) -> None:
     values = read(ROOT / "params.yaml")
     merge_preset(values, read(preset))
     parse_config(values)
     assert holds(values, read(preset))
-    assert not holds(read(ROOT / "params.yaml"), read(preset))
+    assert holds(read(ROOT / "params.yaml"), read(preset)) == (preset.stem == "restaurants")
+    merge_preset(values, read(ROOT / "presets" / "restaurants.yaml"))
+    assert values == read(ROOT / "params.yaml")  # the way back

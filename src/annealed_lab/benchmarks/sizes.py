@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ruamel.yaml import YAML
 from transformers import PreTrainedTokenizerFast
 
 from annealed_lm.autoencoder.latents import LatentSet
 from annealed_lm.autoencoder.model import Autoencoder, LatentSettings, small_bart
 from annealed_lm.autoencoder.tokenizer import train_tokenizer
 from annealed_lm.config.config import Config, parse_config, settings_from
-from annealed_lm.config.yaml_files import merge_preset
+from annealed_lm.config.yaml_files import merge_preset, read_yaml
 from annealed_lm.trainers.assembly import LatentShape
 from annealed_lm.training.batching import WINDOW_BATCHES
 
@@ -32,8 +31,8 @@ class Size:
     """What to measure, and how much of it on a CPU.
 
     Attributes:
-        changes: of params.yaml, that make the size.
-        preset: they are made in; None: in params.yaml as it is.
+        changes: of the base, that make the size.
+        preset: put on the base first; None: none is.
         cpu_batch_size: of training, where there is no GPU; None: the same as there.
         steps: of training.
         sampling_steps, sampled_texts: of drawing latents; 0 texts: none is measured.
@@ -55,6 +54,8 @@ E2E_TOKENS = (
 )
 """Every second percentile, from the shortest to the longest, of the tokens of E2E's 42,061 training texts under a byte-level BPE
 of 1,500 entries trained on them (`train_tokenizer(texts, "bpe", 1500, 64)`); their mean is 25.1."""
+BASE = "restaurants"
+"""The preset with a value for every parameter: what is measured is the same whatever params.yaml says by now."""
 GPU_FACTOR = 10
 """How many times as many steps and texts a GPU is given."""
 COMPRESSED = {"latent_layout": "compressed", "num_latents": 8, "latent_dim": 32, "max_tokens": 32}
@@ -99,12 +100,21 @@ SIZES: dict[str, Size] = {
 }
 
 
-def config_of(size: Size, params: Path, device: torch.device, training: Mapping[str, Any] | None = None) -> Config:
-    """Return params.yaml at this size, with `training` in its section train_diffusion."""
-    yaml = YAML(typ="safe", pure=True)
-    values = yaml.load(params)
-    if size.preset is not None:
-        merge_preset(values, yaml.load(params.parent / "presets" / f"{size.preset}.yaml"))
+def merged_presets(presets: Path, *names: str) -> dict[str, Any]:
+    """Return the values of `BASE` with these presets on top of it, one after the other.
+
+    Args:
+        presets: the folder presets/.
+    """
+    values: dict[str, Any] = read_yaml(presets / f"{BASE}.yaml")
+    for name in names:
+        merge_preset(values, read_yaml(presets / f"{name}.yaml"))
+    return values
+
+
+def config_of(size: Size, presets: Path, device: torch.device, training: Mapping[str, Any] | None = None) -> Config:
+    """Return the parameters of this size, with `training` in the section train_diffusion; see `merged_presets`."""
+    values = merged_presets(presets, *([] if size.preset is None else [size.preset]))
     merge_preset(values, size.changes)
     if size.cpu_batch_size is not None and device.type == "cpu":
         values["train_diffusion"]["train_batch_size"] = size.cpu_batch_size

@@ -3,7 +3,7 @@
 Everything but evaluation is measured on random weights and needs no outputs of an experiment. Times are of one machine at one
 moment; the ratios are what to look at.
 
-Reads: params.yaml and, for the evaluation, what the stages made. Writes: outputs/bench.json.
+Reads: presets/ and, for the evaluation, params.yaml and what the stages made. Writes: outputs/bench.json.
 Example: python src/lab.py bench --sizes default --sections training,sampling
 """
 
@@ -54,7 +54,7 @@ class Benchmarks:
         self.factor = GPU_FACTOR if device.type == "cuda" else 1
 
     def config(self, size: str, training: Mapping[str, Any] | None = None) -> Config:
-        return config_of(SIZES[size], self.args.params, self.device, training)
+        return config_of(SIZES[size], self.args.presets, self.device, training)
 
     def training(self, size: str) -> Rows:
         steps = self.args.steps or SIZES[size].steps * self.factor
@@ -142,7 +142,7 @@ def names(text: str, option: str, allowed: list[str]) -> list[str]:
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_places(parser, "params", "texts", "samples", "references", "language-model", "judges")
+    add_places(parser, "presets", "params", "texts", "samples", "references", "language-model", "judges")
     parser.add_argument("--resume", type=Path, default=Path(".resume"), help="folder that checkpoints are timed in (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="file (%(default)s)")
     sections = [*SECTIONS, "evaluation"]

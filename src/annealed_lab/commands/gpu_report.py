@@ -3,7 +3,7 @@
 Each result is written before the next is measured, and what is there is not measured again: call it again for what is left.
 With --tiny every part is made at a tiny size, on a CPU too: a rehearsal, whose figures mean nothing.
 
-Reads: params.yaml, presets/, tests/gpu, data/prepared. Writes: outputs/gpu (report.md, gpu.json, bench_gpu.json, samples.jsonl).
+Reads: presets/, tests/gpu, data/prepared. Writes: outputs/gpu (report.md, gpu.json, bench_gpu.json, samples.jsonl).
 Example: python src/lab.py gpu-report --minutes 9
 """
 
@@ -31,7 +31,7 @@ RESULTS = "gpu.json"
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_places(parser, "params", "texts")
+    add_places(parser, "presets", "texts")
     parser.add_argument("--out", type=Path, default=Path("outputs/gpu"), metavar="PATH", help="folder (%(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="when it ends, whatever is left (%(default)s)")
     parser.add_argument("--parts", default=",".join(PARTS), help="with commas between (%(default)s)")
@@ -60,7 +60,7 @@ def main(program: str, arguments: Sequence[str], runner: Runner = in_own_process
         raise InputError(
             f"{args.texts} holds no prepared texts: dvc repro prepare_data makes them, or name --parts without experiment"
         )
-    setting = Setting(size, args.params, args.texts, args.out, device, has_compiler(), clock, {})
+    setting = Setting(size, args.presets, args.texts, args.out, device, has_compiler(), clock, {})
     store = Store(args.out / RESULTS, identity(size.name, device))
     measure_parts(args.parts, setting, store, runner)
     print((args.out / "report.md").read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.E
 
 def attention_items(setting: Setting) -> list[Item]:
     """Return an item for every form; flex_attention is compiled, for a GPU."""
-    section = config_of(setting.size.size, setting.params, setting.device).train_diffusion
+    section = config_of(setting.size.size, setting.presets, setting.device).train_diffusion
     flexes = setting.device.type == "cuda" and setting.compiler and setting.size.compiles
     shape = (section.train_batch_size, section.tx_heads, LENGTH, section.tx_dim // section.tx_heads)
     names = ["bias", "rotary", "no mask", *([FLEX] if flexes else [])]

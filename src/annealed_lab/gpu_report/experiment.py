@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.benchmarks.sizes import merged_presets
 from annealed_lab.gpu_report.items import Item, Setting
 from annealed_lm.common.files import read_json, read_texts, write_text
 from annealed_lm.config.config import load_config, parse_config
-from annealed_lm.config.yaml_files import merge_preset, read_yaml
+from annealed_lm.config.yaml_files import merge_preset
 
 LEAST = {"train_autoencoder": 40, "encode_latents": 15, "train_diffusion": 40, "sample_texts": 25}
 """By stage, the seconds that must be left for it to be begun; a training that is stopped goes on in the next report."""
@@ -38,9 +39,7 @@ FOLDERS = {
 def experiment_items(setting: Setting) -> list[Item]:
     """Return an item for every stage, having written its params.yaml."""
     folder = setting.out / "experiment"
-    values = read_yaml(setting.params)
-    for preset in setting.size.presets:
-        merge_preset(values, read_yaml(setting.params.parent / "presets" / f"{preset}.yaml"))
+    values = merged_presets(setting.presets, *setting.size.presets)
     merge_preset(values, setting.size.experiment)
     config = parse_config(values)
     write_text(folder / "params.yaml", config.model_dump_json(indent=2))  # which is YAML too

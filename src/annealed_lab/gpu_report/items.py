@@ -61,7 +61,7 @@ class Setting:
     """What the items of a part may depend on.
 
     Attributes:
-        params: params.yaml, beside presets/.
+        presets: the folder presets/.
         texts: folder of prepared texts, for the training from texts to samples.
         out: folder of all that is written.
         device: that is measured.
@@ -71,7 +71,7 @@ class Setting:
     """
 
     size: ReportSize
-    params: Path
+    presets: Path
     texts: Path
     out: Path
     device: torch.device

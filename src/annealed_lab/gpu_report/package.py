@@ -15,7 +15,7 @@ from annealed_lm.training.descriptions import sha256_of
 MANIFEST = "manifest.json"
 ROOT = "annealed_lm_gpu"
 """The folder that the archive unpacks to."""
-CONTENTS = ("src", "presets", "tests/gpu", "tests/support", "params.yaml", "pyproject.toml", "Makefile", "data/prepared")
+CONTENTS = ("src", "presets", "tests/gpu", "tests/support", "pyproject.toml", "Makefile", "data/prepared")
 PACKAGES = "packages"
 """Folder of the Python packages that travel, which make gpu-report puts before those of the machine."""
 REQUIREMENTS = "requirements-gpu.txt"

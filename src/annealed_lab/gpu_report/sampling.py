@@ -15,7 +15,7 @@ from annealed_lm.config.config import Config
 def config_of_sampling(setting: Setting, sampling: Mapping[str, Any]) -> Config:
     """Return the parameters of the report's size with these in the section sample_texts."""
     changes = {**setting.size.size.changes, "sample_texts": sampling}
-    return config_of(replace(setting.size.size, changes=changes), setting.params, setting.device)
+    return config_of(replace(setting.size.size, changes=changes), setting.presets, setting.device)
 
 
 def sampling_items(setting: Setting) -> list[Item]:

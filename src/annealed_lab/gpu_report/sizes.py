@@ -22,7 +22,7 @@ class ReportSize:
         large_batch: texts.
         sampled_texts, sampling_batch: how many texts are sampled and decoded, and how many at once.
         ddim_steps, solver_steps: evaluations of the network, by the solvers ddim and dpm_solver.
-        presets, experiment: overlays on params.yaml that make the training from texts to samples, in this order.
+        presets, experiment: overlays on the base that make the training from texts to samples, in this order.
     """
 
     name: str

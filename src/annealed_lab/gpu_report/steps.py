@@ -40,7 +40,7 @@ def ways(setting: Setting) -> list[Way]:
 
 def config_of_way(setting: Setting, way: Way) -> Config:
     """Return the parameters of a way."""
-    return config_of(setting.size.size, setting.params, setting.device, way.training)
+    return config_of(setting.size.size, setting.presets, setting.device, way.training)
 
 
 def training_items(setting: Setting) -> list[Item]:

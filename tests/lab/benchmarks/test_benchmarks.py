@@ -69,7 +69,7 @@ from support.scored import JUDGE, OTHERS, REFERENCES, SCALINGS, TRAIN, VALID, dr
 from support.tiny import CPU, ROOT
 
 pytestmark = pytest.mark.usefixtures("no_precision_left_over")
-PARAMS = ROOT / "params.yaml"
+PARAMS, PRESETS = ROOT / "params.yaml", ROOT / "presets"
 GPU = torch.device("cuda")
 SMALL = {"d_model": 16, "layers": 1, "heads": 2, "vocab_size": 64, "max_tokens": 12, "num_latents": 3}
 DENOISER = {"tx_dim": 16, "tx_depth": 2, "tx_heads": 2, "self_condition": 0.5, "dropout": 0, "train_batch_size": 4}
@@ -90,7 +90,7 @@ MACHINE = {"processor": "abacus"}
 
 
 def tiny_config(layout: str = "per_token", **training: Any) -> Config:
-    return config_of(TINY[layout], PARAMS, CPU, IN_FULL | training)
+    return config_of(TINY[layout], PRESETS, CPU, IN_FULL | training)
 
 
 def denoiser_of(config: Config) -> DenoisingTransformer:
@@ -107,7 +107,7 @@ def config(request: pytest.FixtureRequest) -> Config:
     [("default", 128, 4, 128, 8), ("default per token", 128, 4, 64, 64), ("medium", 384, 8, 32, 64), ("thesis", 768, 12, 16, 64)],
 )
 def test_sizes_are_what_they_are_called(name: str, dim: int, depth: int, batch_size: int, vectors: int) -> None:
-    config = config_of(SIZES[name], PARAMS, CPU)
+    config = config_of(SIZES[name], PRESETS, CPU)
     section, max_tokens = config.train_diffusion, config.train_autoencoder.max_tokens
     assert (section.tx_dim, section.tx_depth, section.train_batch_size) == (dim, depth, batch_size)
     assert section.self_condition == 0.5
@@ -116,7 +116,7 @@ def test_sizes_are_what_they_are_called(name: str, dim: int, depth: int, batch_s
 
 
 def test_the_thesis_has_its_batch_where_there_is_a_gpu() -> None:
-    assert config_of(SIZES["thesis"], PARAMS, GPU).train_diffusion.train_batch_size == 64
+    assert config_of(SIZES["thesis"], PRESETS, GPU).train_diffusion.train_batch_size == 64
 
 
 def test_texts_are_as_long_as_those_of_e2e_and_no_longer_than_the_model_takes() -> None:
@@ -448,7 +448,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(command, "in_fresh_process", in_this_process)
 
     def run(*arguments: str) -> dict[str, Any]:
-        paths = {"params": PARAMS, "samples": tmp_path / "samples", "resume": tmp_path / "resume", "out": tmp_path / "bench.json"}
+        paths = {
+            "presets": PRESETS,
+            "params": PARAMS,
+            "samples": tmp_path / "samples",
+            "resume": tmp_path / "resume",
+            "out": tmp_path / "bench.json",
+        }
         options = [each for name, path in paths.items() for each in (f"--{name}", str(path))]
         command.main("lab.py bench", [*options, "--matrix-size", "32", *arguments])
         values: dict[str, Any] = json.loads((tmp_path / "bench.json").read_text())

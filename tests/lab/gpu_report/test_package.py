@@ -68,7 +68,7 @@ def test_no_package_without_texts_or_too_large_to_travel(checkout: Path, tmp_pat
     monkeypatch.setattr(package, "LARGEST", 1000)
     with pytest.raises(InputError, match=r"package.tar.gz would have 0 MiB, and at most 0 travel"):
         make_package(checkout, out, python=None)
-    monkeypatch.setattr(package, "CONTENTS", ("params.yaml", "data/elsewhere"))
+    monkeypatch.setattr(package, "CONTENTS", ("pyproject.toml", "data/elsewhere"))
     with pytest.raises(InputError, match=r"data/elsewhere is not there"):
         make_package(checkout, out, python=None)
     assert [*tmp_path.iterdir()] == []

@@ -37,7 +37,7 @@ def here(seconds: float, item: Item) -> dict[str, Any]:
 
 
 def setting(out: Path, minutes: float = 10, **changes: Any) -> Setting:
-    usual = Setting(TINY, ROOT / "params.yaml", out / "texts", out, CPU, False, Clock.of_minutes(minutes), {})
+    usual = Setting(TINY, ROOT / "presets", out / "texts", out, CPU, False, Clock.of_minutes(minutes), {})
     return replace(usual, **changes)
 
 
@@ -45,7 +45,7 @@ def test_every_part_is_made_at_a_tiny_size_and_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_prepared(tmp_path / "texts")
-    places = ["--params", str(ROOT / "params.yaml"), "--texts", str(tmp_path / "texts"), "--out", str(tmp_path / "out")]
+    places = ["--presets", str(ROOT / "presets"), "--texts", str(tmp_path / "texts"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(gpu_report, "default_device", lambda: CPU)
     arguments = [*places, "--tiny", "--parts", ",".join(QUICK)]
     gpu_report.main("lab.py gpu-report", arguments, here)
