@@ -142,7 +142,7 @@ def names(text: str, option: str, allowed: list[str]) -> list[str]:
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_places(parser, "presets", "params", "texts", "samples", "references", "language-model", "judges")
+    add_places(parser, "params", "texts", "samples", "references", "language-model", "judges")
     parser.add_argument("--resume", type=Path, default=Path(".resume"), help="folder that checkpoints are timed in (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="file (%(default)s)")
     sections = [*SECTIONS, "evaluation"]
@@ -152,6 +152,7 @@ def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespac
     parser.add_argument(
         "--sizes", default=",".join(SIZES), help="of models, with commas between (%(default)s); results of the others are kept"
     )
+    parser.add_argument("--presets", type=Path, default=Path("presets"), metavar="PATH", help="(%(default)s)")
     parser.add_argument("--steps", type=int, help="of training or sampling to time; the default depends on the size")
     parser.add_argument("--repeats", type=int, default=3, help="of an evaluation, of which the fastest counts (%(default)s)")
     parser.add_argument("--matrix-size", type=int, help="of the matrices whose product measures the machine")

@@ -31,7 +31,8 @@ RESULTS = "gpu.json"
 
 def parse_arguments(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_places(parser, "presets", "texts")
+    add_places(parser, "texts")
+    parser.add_argument("--presets", type=Path, default=Path("presets"), metavar="PATH", help="(%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("outputs/gpu"), metavar="PATH", help="folder (%(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="when it ends, whatever is left (%(default)s)")
     parser.add_argument("--parts", default=",".join(PARTS), help="with commas between (%(default)s)")

@@ -1,4 +1,4 @@
-"""Name the places of what the stages read and make, and let a command read them elsewhere."""
+"""Name the places where dvc.yaml puts what the stages make, and let a command read them elsewhere."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,6 @@ from annealed_lm.common.errors import InputError
 
 PLACES = {
     "params": "params.yaml",
-    "presets": "presets",
     "texts": "data/prepared",
     "latents": "data/latents",
     "references": "data/references",
@@ -17,7 +16,7 @@ PLACES = {
     "language-model": "models/language_model",
     "judges": "models/judges",
 }
-"""What the stages or commands call a file or folder (as an option, --texts) -> its path in the project."""
+"""What the stages call a file or folder (as an option, --texts) -> its path in the project."""
 
 
 def add_places(parser: argparse.ArgumentParser, *names: str) -> None:
