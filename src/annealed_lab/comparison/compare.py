@@ -113,15 +113,17 @@ NOTES = (
     "all variants and settings compared in that metric, not over metrics. p (flips) is the exact sign-flip test, which needs no "
     "normal distribution and is never below 2 / 2^n: 1/16 with 5 seeds.",
     "Equal: no pair differs by more than rounding, a millionth of the value, and nothing is tested.",
-    "Detectable: the true difference that these seeds, with this spread, find with probability 0.8. A difference that was not "
-    "found may still be as large as that, so no difference found does not mean none.",
+    "Detectable: the true difference that these seeds, with this spread, find with probability 0.8 in one test; after Holm's "
+    "correction they find less. A difference that was not found may still be as large as that, so no difference found does not "
+    "mean none.",
     "Steps to target: the first recorded step at which a run is as good as the baseline of its seed at its end. Recorded steps "
     "are the resolution. A value with > is a lower bound: the run never got there in the steps that it had.",
     "A T schedule is tied to the length of its training, and so is the learning rate: a run that reaches the target at an "
     "earlier step is a part of a run that was to be longer, not a run of that length.",
     "Seconds are of the machines on which the runs happened to be, and of what else ran there; compare steps and FLOP first.",
     "Training losses of different T schedules cannot be compared (they rise as T_now grows), and are not shown. The validation "
-    "loss is over the whole range of t, with the same noise for every variant; it is no measure of texts.",
+    "loss is over the whole range of t, or what range_start leaves of it, with the same noise for every variant; it is no "
+    "measure of texts.",
 )
 
 
