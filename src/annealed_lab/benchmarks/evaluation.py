@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.experiments.places import first_samples
 from annealed_lm.common.devices import default_device
 from annealed_lm.common.files import read_texts
 from annealed_lm.config.config import Config
@@ -55,8 +56,8 @@ def measure_evaluation(config: Config, outputs: ExperimentOutputs, repeats: int)
     """Measure the seconds to evaluate a set of samples, models loaded: with references at hand, and with them recomputed."""
     known = References.load(outputs.references)
     judges = load_same_judges(known.settings, outputs.language_model, outputs.judges, default_device())
-    seed, strategy = config.sample_texts.eval_seeds[0], config.sample_texts.strategies[0]
-    texts = read_texts(outputs.samples / str(seed) / f"{strategy}.jsonl")
+    section = config.sample_texts
+    texts = read_texts(first_samples(outputs.samples, section.eval_seeds, section.strategies))
     ways: dict[str, Callable[[], References]] = {
         "references at hand": lambda: References.load(outputs.references),
         "features and n-grams recomputed": lambda: recompute_references(outputs.texts, known, judges, with_rows=False),

@@ -32,7 +32,7 @@ class Size:
 
     Attributes:
         changes: of the base, that make the size.
-        preset: put on the base first; None: none is.
+        presets: put on the base first, one after the other.
         cpu_batch_size: of training, where there is no GPU; None: the same as there.
         steps: of training.
         sampling_steps, sampled_texts: of drawing latents; 0 texts: none is measured.
@@ -40,7 +40,7 @@ class Size:
     """
 
     changes: Mapping[str, str | Mapping[str, Any]]
-    preset: str | None = None
+    presets: tuple[str, ...] = ()
     cpu_batch_size: int | None = None
     steps: int = 30
     sampling_steps: int = 0
@@ -85,12 +85,12 @@ SIZES: dict[str, Size] = {
             "train_autoencoder": BART_BASE,
             "train_diffusion": {"tx_dim": 384, "tx_depth": 8, "tx_heads": 6, "dropout": 0, "train_batch_size": 32},
         },
-        preset="thesis",
+        presets=("thesis",),
         steps=4,
     ),
     "thesis": Size(
         {"train_autoencoder": BART_BASE},
-        preset="thesis",
+        presets=("thesis",),
         cpu_batch_size=16,
         steps=3,
         sampling_steps=1,
@@ -114,7 +114,7 @@ def merged_presets(presets: Path, *names: str) -> dict[str, Any]:
 
 def config_of(size: Size, presets: Path, device: torch.device, training: Mapping[str, Any] | None = None) -> Config:
     """Return the parameters of this size, with `training` in the section train_diffusion; see `merged_presets`."""
-    values = merged_presets(presets, *([] if size.preset is None else [size.preset]))
+    values = merged_presets(presets, *size.presets)
     merge_preset(values, size.changes)
     if size.cpu_batch_size is not None and device.type == "cpu":
         values["train_diffusion"]["train_batch_size"] = size.cpu_batch_size

@@ -4,7 +4,7 @@ Each result is written before the next is measured, and what is there is not mea
 With --tiny every part is made at a tiny size, on a CPU too: a rehearsal, whose figures mean nothing.
 
 Reads: presets/, tests/gpu, data/prepared. Writes: outputs/gpu (report.md, gpu.json, bench_gpu.json, samples.jsonl).
-Example: python src/lab.py gpu-report --minutes 9
+Example: python src/lab.py gpu-report --minutes 8
 """
 
 import annealed_lm.common.offline  # noqa: F401  (first: the model libraries read it when they are imported)

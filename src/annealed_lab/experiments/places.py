@@ -1,6 +1,7 @@
 """Name the places where dvc.yaml puts what the stages make, and let a command read them elsewhere."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from annealed_lm.common.errors import InputError
@@ -17,6 +18,11 @@ PLACES = {
     "judges": "models/judges",
 }
 """What the stages call a file or folder (as an option, --texts) -> its path in the project."""
+
+
+def first_samples(samples: Path, eval_seeds: Sequence[int], strategies: Sequence[str]) -> Path:
+    """Return the file of a run's first set of samples, of those that `samples` holds."""
+    return samples / str(eval_seeds[0]) / f"{strategies[0]}.jsonl"
 
 
 def add_places(parser: argparse.ArgumentParser, *names: str) -> None:

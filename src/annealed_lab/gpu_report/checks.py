@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from annealed_lab.gpu_report.items import Clock, Item, NotMeasuredError, Setting
 
 LONGEST = 140.0
-"""Seconds that all tests may take together, less than what an item of the report may: what is ended itself can end pytest."""
+"""Seconds that all tests may take together, less than their item may: else pytest would not be ended with it."""
 TESTS = Path("tests/gpu")
 
 

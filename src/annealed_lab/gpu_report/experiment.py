@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from annealed_lab.benchmarks.sizes import merged_presets
+from annealed_lab.experiments.places import first_samples
 from annealed_lab.gpu_report.items import Item, Setting
 from annealed_lm.common.files import read_json, read_texts, write_text
 from annealed_lm.config.config import load_config, parse_config
@@ -68,7 +69,7 @@ def figures(stage: str, folder: Path, texts: Path) -> dict[str, Any]:
         return found
     if stage == "sample_texts":
         section = load_config(folder / "params.yaml").sample_texts
-        samples = folder / "samples" / str(section.eval_seeds[0]) / f"{section.strategies[0]}.jsonl"
+        samples = first_samples(folder / "samples", section.eval_seeds, section.strategies)
         shutil.copyfile(samples, folder.parent / "samples.jsonl")
         written = read_texts(samples)
         return {"texts": len(written), "distinct": len(set(written)), "first": written[:3]}

@@ -79,7 +79,7 @@ TINY = replace(
             "train_autoencoder": {"d_model": 16, "layers": 1, "heads": 2, "vocab_size": 64, "max_tokens": 12, "latent_dim": 16},
             "train_diffusion": {"tx_dim": 16, "tx_depth": 2, "tx_heads": 2, "train_batch_size": 4},
         },
-        preset="thesis",
+        presets=("thesis",),
     ),
     matrix=64,
     compiles=False,

@@ -39,10 +39,10 @@ def figures(parts: Parts) -> dict[str, Any]:
     rows, found = [row for row in training_rows(parts) if row["same_work"]], {}
     for whole in parts.get("whole", {}).values():
         found["minutes_of_80000_steps"] = whole["seconds_per_step"] * 80_000 / 60
-    shares = [row["mfu"] if "mfu" in row else row["mfu_of_measured"] for row in rows if "mfu" in row or "mfu_of_measured" in row]
-    speedups = [row["speedup"] for row in rows if "speedup" in row]
-    found |= {"mfu": max(shares)} if shares else {}
-    found |= {"times_as_fast_as_plain": max(speedups)} if speedups else {}
+    if shares := [share for row in rows if (share := row.get("mfu", row.get("mfu_of_measured"))) is not None]:
+        found["mfu"] = max(shares)
+    if speedups := [row["speedup"] for row in rows if "speedup" in row]:
+        found["times_as_fast_as_plain"] = max(speedups)
     times = parts.get("sampling", {})
     sampled = [row["seconds"] / row["texts"] for row in times.values() if row.get("solver") == "ddim"]
     decoded = [row["seconds"] / row["texts"] for row in times.values() if row.get("strategy") == "greedy"]

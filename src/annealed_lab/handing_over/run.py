@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annealed_lab.experiments.places import PLACES, first_samples
 from annealed_lm.common.errors import InputError
 from annealed_lm.common.files import read_json, read_texts
 from annealed_lm.config.yaml_files import flat, read_mapping
@@ -38,7 +39,7 @@ class Run:
         require_params_of(root / "dvc.lock", params)
         missing = [name for name in METRICS if not (root / "metrics" / f"{name}.json").is_file()]
         section = params["sample_texts"]
-        texts = root / "data" / "samples" / str(section["eval_seeds"][0]) / f"{section['strategies'][0]}.jsonl"
+        texts = first_samples(root / PLACES["samples"], section["eval_seeds"], section["strategies"])
         if missing or not texts.is_file():
             raise InputError(f"no run has finished in {root.resolve()}: {texts} and metrics/ are its last results; make run")
         metrics = {name: read_json(root / "metrics" / f"{name}.json") for name in METRICS}

@@ -29,9 +29,10 @@ def require_free(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    if not folder.is_dir() or (any(folder.iterdir()) and not is_exported(folder)):
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if names and not is_exported(folder):
         raise InputError(f"{folder} is there and is no exported model: name a folder that is not there, or an empty one")
-    if others := sorted({path.name for path in folder.iterdir()} - PARTS):
+    if others := sorted(names - PARTS):
         raise InputError(f"{folder} holds more than an exported model ({', '.join(others)}): name a folder that is not there")
 
 
